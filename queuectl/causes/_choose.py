@@ -1,0 +1,185 @@
+"""Which line of the output tells the cause.
+
+Programs say what went wrong in the middle and then say goodbye: stack frames, hints, `make: *** Error 1`. So lines
+are told apart by what they are (complaint, closing word, small talk), and the two streams compete by that tier.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from queuectl.causes import _records, _structured
+from queuectl.causes._lines import TAIL_BYTES, tail_lines
+
+STRUCTURED, STRONG, WEAK, CLOSING, PLAIN, QUIET = 90, 80, 70, 60, 40, 20
+FAR_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A line that may tell the cause: how much it says, the message in it, the line itself."""
+
+    tier: int
+    text: str
+    line: str
+
+
+def best(stderr: bytes, stdout: bytes) -> Pick | None:
+    """The line that tells the cause, of both streams; stderr wins a draw."""
+    picks = [pick for pick in (_of_stream(stderr, 1), _of_stream(stdout, 0)) if pick is not None]
+    return max(picks, key=lambda pick: pick.tier, default=None)
+
+
+def _of_stream(data: bytes, bonus: int) -> Pick | None:
+    """The best line of one stream; further back only when the end says nothing."""
+    if not data:
+        return None
+    pick = _of_lines(tail_lines(data), bonus)
+    if len(data) > TAIL_BYTES and (pick is None or pick.tier < WEAK):
+        far = _of_lines(tail_lines(data, skip=TAIL_BYTES, size=FAR_BYTES - TAIL_BYTES), bonus)
+        if far is not None and (pick is None or far.tier >= STRONG):
+            return far
+    return pick
+
+
+def _of_lines(lines: Sequence[str], bonus: int) -> Pick | None:
+    found = _structured.find(lines)
+    if found is not None:
+        return Pick(STRUCTURED + bonus, *found)
+    return _by_words(lines, bonus)
+
+
+_WORDS = (
+    "error", "fatal", "panic", "exception", "critical", "severe", "emerg", "fail", "cannot", "can't", "could not", "couldn't", "can not",
+    "unable", "denied", "refused", "not found", "no such", "timed out", "timeout", "invalid", "missing", "unexpected", "unknown",
+    "undefined", "undeclared", "unrecognized", "unrecognised", "illegal", "abort", "killed", "terminate", "fault", "overflow", "exceed", "mismatch",
+    "corrupt", "not exist", "unreachable", "too ", "bad ", "giving up", "not permitted", "not allowed", "forbidden", "unauthorized", "expired",
+    "conflict", "reject", "exhausted", "no space", "exit status", "unsupported", "not supported", "no rule", "must ", "required", "unbound",
+    "not set", "does not", "not in ", "not a ", "no module", "unreadable", "disconnect", "reset by", "broken pipe", "lost", "e: ", "err", "violat", "http ", "expected", "undefined",
+    "unterminated", "doesn't", "isn't", "deadlock", "locked", "duplicate", "already ", "out of ", "insufficient", "quota", "overrun", "stopped", "what()", "unresolved", "no matching", "no tests", "stale", "unsafe", "unauthorised",
+)  # fmt: skip
+_LEVEL_FIELDS = (
+    '"level"',
+    '"severity"',
+    '"lvl"',
+    '"levelname"',
+    '"log.level"',
+    "level=",
+    "lvl=",
+    "severity=",
+)
+
+# Complaints by their form: a level, `error:` and its kin, a class whose name says so.
+_STRONG = re.compile(
+    r"(?:^|[\s\[(:<|*])(?:fatal error|error|fatal|panic|critical|severe|emerg|exception|err!)(?:\[\w{1,12}\]|\s\w{1,4}\d{1,5}| near line \d+)?\s?(?:[:\])}>|!]|- )"
+    r"|(?:^|[\s\[(:|])(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|PANIC|EMERG)(?:[\s:\])|]|$)"
+    r"|(?:^|[\s.:\"'(\[$>])[A-Z]\w{0,80}(?:Error|Exception|Failure|Fault|Panic)(?:\s?\(\w{1,40}\))?(?::|\)?$)"
+    r"|^(?:error|fatal|FAILED|Uncaught|E)\b[\s:]"
+    r"|\b(?:CMake Error|make(?:\[\d+\])?: \*\*\*|terminate called|Assertion .{1,200} failed|internal compiler error)",
+)
+_STRONG_FOLDED = re.compile(
+    r"(?:^|[\s\[(:<|*])(?:fatal error|error|fatal|panic|critical)(?:\[\w{1,12}\])?\s?:", re.IGNORECASE
+)
+_COMPILER = re.compile(
+    r"^\S{1,200}?(?::\d+|\(\d+)(?:[:,]\d+\)?)?(?::|\))(?: -)? (?:fatal )?error\b|^\S{1,200}:\d+(?::\d+)? - error TS|^error(?:\[E\d+\]| TS\d+)?: "
+    r"|: undefined reference to |: cannot find -l|^\[ERROR\] |^npm (?:ERR!|error) |^(?:\S{1,100}\.go:\d+:\d+: )|^E: |^CMake Error"
+)
+_CLOSING = re.compile(
+    r"^(?:make(?:\[\d+\])?: \*\*\* \[|collect2: |ninja: build stopped|FAILED(?: \(|: |$)|BUILD FAIL|Build failed|\d+ errors?(?: generated)?\.?$|"
+    r"compilation terminated|(?:\S{1,60}(?: \(child\))?: )?(?:Exiting with failure status|Error is not recoverable|Child returned status|error exit delayed)|"
+    r"error: (?:could not compile|aborting due to|test failed|failed to push some refs|build failed|process didn't exit|failed to run custom)|"
+    r"rsync error: |fatal: (?:Could not read from remote|the remote end hung up|clone of)|(?:scp|sftp): [Cc]onnection closed|[Cc]onnection closed by|lost connection|"
+    r"npm (?:ERR!|error) (?:code|errno|command|path|A complete|Lifecycle script|syscall|workspace|location|Exit status|dest|signal)|error Command failed with|ELIFECYCLE|"
+    r"exit status \d+$|Error: Process completed|Process exited with|subprocess\.CalledProcessError: |Failed to execute goal|"
+    r"\[ERROR\] (?:Failed to execute goal|COMPILATION ERROR|BUILD|Tests run:|There are test failures|-> |Some problems were|\[ERROR\] Some problems|The build could not|  The project )|"
+    r"Found \d+ errors?|\d+ problems? |BEGIN failed--|[Cc]ommand exited with|Command failed|Script failed|Conversion failed|Aborting\.?$|Configuring incomplete|"
+    r"mv: |Segmentation fault|Killed$|Aborted|Terminated$|Error opening (?:input|output) files?: (?:No such|Invalid)|Automatic merge failed|Exiting\.{0,3}$|Execution halted)"
+)
+_CLOSING_MV = re.compile(r"^mv: ")
+_NOISE = re.compile(
+    r"^(?:[\s\W_]*$|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
+    r"= |[Uu]sage:|\s*For more information|For more|Try '|Try `|See '|See also|See: |[Ss]ee |Run '|run with |Picked up |To see the full|Re-run Maven|Node\.js v|"
+    r"Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
+    r"\s*Is the server running|\s*location: |\s*symbol: |In file included|In function|\S+: In (?:function|member|constructor)|\S+: At top level|  % Total|\s+Dload|npm notice|"
+    r"npm (?:ERR!|error) ?(?:$|\d+ (?:Not Found - |Note|tarball|$)|    at |A complete|  [\w\s'\[]+: |\}|If you are|This is probably|code \w|errno|syscall|path|dest|type|network|previous)|"
+    r"Failed to (?:parse JSON|connect).{0,40}previous|\d+ (?:passed|failed)|\d+%|[\d.]+[KMG]?B? +[\d.]+[KMG]?B? |Stack dump|stack backtrace|Backtrace|Traceback|The above|During handling|Saving to|Resolving |Connecting to .{1,200}connected|HTTP request sent.{0,80} \d\.\.\.$|"
+    r"\[ERROR\] (?:$|To see|Re-run|For more|\[Help|-> \[Help|After correct|  symbol|  location|mvn )|\s*\{?$|Suppressed: |Ran \d+ test|  (?:libav|built with|configuration)|ffmpeg version|caused by:?$|Caused by:?$|Compiling |Finished |Location: |Location searched|location searched|required by )"
+)
+_QUIET = re.compile(
+    r"(?:^|[\s\[(:\"])(?:warn(?:ing)?|WARN(?:ING)?|[A-Z]\w*Warning|DEBUG|INFO|NOTICE|TRACE|debug|info|deprecated|npm notice|DEPRECATION)(?:[\s:\])|\"]|$)|\b0 (?:errors?|failed|failures?)\b|\bsucceeded\b"
+)
+
+
+_SYMBOL = re.compile(r"^(?:\[ERROR\])?\s+symbol: ")
+
+
+def _by_words(lines: Sequence[str], bonus: int) -> Pick | None:
+    """The last line that complains, or the first where one complaint causes the next."""
+    whole = "\n".join(lines).lower()
+    words = [word for word in _WORDS if word in whole]
+    records = any(field in whole for field in _LEVEL_FIELDS)
+    weak = closing = plain = quiet = None
+    strong: list[str] = []
+    for line in reversed(lines):
+        if not line or line.isspace():
+            continue
+        if records and (record := _records.read(line)) is not None:
+            if record.message and record.bad:
+                return Pick(STRONG + bonus, record.message, line)
+            continue
+        low = line.lower()
+        speaks = any(word in low for word in words)
+        if not speaks and plain is not None:
+            continue
+        if _NOISE.match(line):
+            continue
+        if _CLOSING.match(line) and not _CLOSING_MV.match(line):
+            closing = closing or line
+        elif speaks and (_STRONG.search(line) or _STRONG_FOLDED.search(line)) and not _QUIET_LEAD.match(line):
+            strong.append(line)
+        elif _QUIET.search(line[:120]):
+            quiet = quiet or line
+        elif speaks:
+            weak = _earlier(weak, line)
+        else:
+            plain = plain or line
+    top = _first_of_block(strong)
+    if top is not None and top.rstrip().endswith("cannot find symbol"):
+        symbol = next((line for line in lines if _SYMBOL.match(line)), "").removeprefix("[ERROR]")
+        return Pick(STRONG + bonus, f"{top.strip()} {' '.join(symbol.split())}", top)
+    for tier, pick in ((STRONG, top), (WEAK, weak), (CLOSING, closing), (PLAIN, plain), (QUIET, quiet)):
+        if pick is not None:
+            worth = PLAIN + 25 if tier == PLAIN and bonus else tier
+            return Pick(worth + bonus, pick.strip(), pick)
+    return None
+
+
+_QUIET_LEAD = re.compile(
+    r"^[\s\[]*(?:\S{1,40}[\s\]]+){0,3}(?:WARN|WARNING|INFO|DEBUG|warning|Warning|[A-Z]\w*Warning)\b"
+)
+
+
+def _earlier(kept: str | None, line: str) -> str:
+    """Of weak lines read backwards: the last, or the first of those that one program printed in a row."""
+    if kept is None or _COMPILER.search(line) or (_speaker(line) and _speaker(line) == _speaker(kept)):
+        return line
+    return kept
+
+
+def _first_of_block(strong: Sequence[str]) -> str | None:
+    """Of strong lines read backwards: the last, or the first of its program's when they cascade."""
+    if not strong:
+        return None
+    pick = strong[0]
+    for line in strong[1:]:
+        if _COMPILER.search(line) or (_speaker(pick) and _speaker(line) == _speaker(pick)):
+            pick = line
+    return pick
+
+
+def _speaker(line: str) -> str:
+    """The program that a line names as its own: `tar: …`."""
+    word, colon, _ = line.partition(": ")
+    return word if colon and " " not in word and len(word) < 40 else ""

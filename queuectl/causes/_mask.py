@@ -1,0 +1,368 @@
+"""From the line that tells the cause to its template: what varies is masked, what decides the fix is kept.
+
+Every expression is linear or bounded on its own, and the text it sees is at most MAX_CHARS long.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_CHARS = 500
+
+_TIME = re.compile(
+    r"\b\d{4}[-/.]\d\d[-/.]\d\d(?:[T _]\d\d[:_]\d\d(?:[:_]\d\d)?(?:[.,_]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?\b"
+    r"|\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}\d{1,2}"
+    r"(?: \d{4})?(?: \d\d:\d\d:\d\d(?:\.\d+)?)?\b"
+    r"|\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?\b"
+)
+_LEVEL = re.compile(
+    r"^(?:<t>|[\s\[\]()|:,*<>-])*(?:\[?\b(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|EMERG|ALERT|FAILURE|Error|error)\b\]?[\s:|\])-]*"
+    r"(?:<t>[\s:|,\])-]*)?)+(?=\S)"
+)
+_LEAD_TIME = re.compile(r"^(?:[\s\[(]*<t>[\s\])|,:-]*)+")
+_KLOG = re.compile(r"^[EF]\d{4} \S{8,20} +\d+ [\w.-]{1,60}:\d+\] ")
+_SYSLOG = re.compile(r"^<t> [\w.-]{1,60} ([\w./-]{1,40})\[\d+\]: ")
+_THREAD = re.compile(r'^(?:Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )')
+_LOCATION = re.compile(
+    r"^(?:[^\s:()'\"]{1,200}(?::\d+(?::\d+|[.-]\d+)*(?:: ?| )|\(\d+(?:,\d+)?\): (?=error|warning|fatal)|:\[\d+,\d+\] )(?:in [`'][^`']{0,80}': )?(?:- )?)"
+)
+_TOLD_BY = re.compile(
+    r"^(?:[^\s:]{1,80}: (?=(?:fatal )?error: ))?(?:fatal error: |error: )?(?:(?:ba|da|z|k)?sh: (?:cannot open )?|cannot open |docker: |Connecting to .{1,120}?\.\.\. ?)?"
+)
+_ASIDE = re.compile(
+    r" \(you may need to install.*$| \(child\)|, needed by '[^']{1,200}'|(?<=Merge conflict in ).*$|(?<=\[rejected\]) .{1,200}(?= \()|(?<=\*\*\*) \[[^\]]{1,200}\]"
+)
+_ASSERTION = re.compile(r"Assertion [`'‘\"](.{1,200}?)['’\"] failed")
+_FACTS = (
+    "No space left on device", "Disk quota exceeded", "Too many open files", "Read-only file system", "Cannot allocate memory", "Text file busy",
+)  # fmt: skip
+_SQL_PLACE = re.compile(
+    r"^(?:psql:[^\s:]{1,200}:\d+: |(?:Parse e|Runtime e|E)rror(?: near line \d+|)?(?:: (?:in prepare|stepping))?[:,] )"
+)
+_SHELL_LOCATION = re.compile(r"^[^\s:]{1,200}: (?:line )?\d+: ")
+_PERL_AT = re.compile(r" at (?:\S{1,200}|\(eval \d+\)) line \d+(?:, .{0,80})?\.?$")
+_RSYNC = re.compile(r"^rsync: \[(\w+)\] \w+ ")
+_PROGRAM = re.compile(r"^/(?:[\w.+-]{1,60}/){1,12}([\w+-]{1,40}): ")
+_URL = re.compile(r"\b[a-zA-Z][\w+.-]{1,20}://[^\s'\"<>()\]]+")
+_UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_HOST = re.compile(
+    r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5}|/\d{1,2}|, port \d+| port \d+)?\b|\[?::1\]?(?::\d{1,5})\b"
+    r"|\b(?:localhost|[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}):\d{2,5}\b(?!:)"
+    r"|(?<![\w.])(?:[a-z0-9-]{1,63}\.){1,6}(?:com|net|org|io|dev|local|localdomain|internal|invalid|example|test|lan|cloud|eu|de|uk|fr)\b(?![.\w(:]\w)"
+)
+_HOST_AFTER = re.compile(
+    r"((?:resolv\w{1,5}(?: the)?(?: host| hostname| host name| host address| address)?|\bhost(?:name)?|\blookup|"
+    r"translate host name|getaddrinfo [A-Z_]{3,12}|connect to host|connect to server at|connection to server at)\b:?\s{1,3})"
+    r"[\"'‘“(]?[\w.-]{1,253}[\"'’”)]?(?: port \d+| on [\d.<>hos]{1,30}(?::\d+)?)?"
+)
+_HEX = re.compile(r"\b0[xX][0-9a-fA-F]+\b|\b(?=[a-fA-F]{0,64}\d)(?=\d{0,64}[a-fA-F])[0-9a-fA-F]{7,128}\b")
+_ID = re.compile(r"\b[A-Za-z]{0,40}(?:\d{1,20}[A-Za-z]{1,40}){2,20}\d{0,20}\b")
+_QUOTED = re.compile(
+    r"(?<![\w)])(?:'([^'\n]{0,200})'|\"([^\"\n]{0,200})\"|`([^`'\n]{0,200})[`']|‘([^’\n]{0,200})’|“([^”\n]{0,200})”)(?!\w)"
+)
+_NAME = re.compile(r"^[@$A-Za-z_*-][\w.$:@*+-]{0,59}(?:\(\))?$")
+_SCOPED = re.compile(r"^@[\w.-]{1,60}/[\w.-]{1,60}$")
+_VERSION = re.compile(r"(?:[=<>~!]=?=|@)[\^~=]{0,2}(?:[\d*x][\w.*+-]{0,40}|latest)?$")
+_PIN = re.compile(r"(?<=[\w\]])(?:[=<>~!]=|@)[\^~]?\d[\w.*+-]{0,40}")
+_VALUE_BEFORE = re.compile(
+    r"(?:base \d+|to (?:float|int|integer|number|date|bool)|invalid(?: \w+)? value|invalid \w+ value|invalid input syntax for \w+(?: \w+)*|"
+    r"for input string|invalid (?:date|time|number|literal|integer|float)|parse(?: \w+)?|date string|time data|"
+    r"\b(?:user|account|customer|order|job|task|item|record|row|file|path|folder|directory|branch|pathspec|ref|database|role|container|"
+    r"server|host|hostname|machine|node|pod|bucket|object|session|device|volume|queue|topic|token|got|value|input|email|address|url|"
+    r"line|line \d+|string|text|project|tenant|id|pull|remote))[\s:=(]{0,3}$",
+    re.IGNORECASE,
+)
+_ERRNO_TEXT = re.compile(
+    r"No such file or directory|Permission denied|Is a directory|Not a directory|File exists|Directory not empty|Operation not permitted|"
+    r"Read-only file system|Text file busy|Too many open files|No space left on device|Disk quota exceeded|cannot (?:stat|open|access|read|find or open)|"
+    r"Cannot (?:stat|open)|can't open|not in gzip format|unexpected end of file|File format not recognized"
+)
+_OPERAND = re.compile(
+    r"(?<=: )(?:can(?:'t|not) open |cannot create )?([^\s:'\"‘`<]{1,200})(?=: (?:No such file or directory|Permission denied|Is a directory|Not a directory|File exists|"
+    r"Directory not empty|Operation not permitted|No space left|Cannot (?:stat|open)|Directory nonexistent|not in gzip|unexpected end of file))"
+)
+_PATH = re.compile(
+    r"(?<![\w<>/.])(?:~|\.{1,2}|[A-Za-z]:)?(?:/[\w.@%+=,~{}-]{1,200}){1,30}/?(?::\d+(?::\d+)?)?"
+    r"|(?<![\w<>/.])[\w.@%+=,~-]{1,120}(?:/[\w.@%+=,~-]{1,120}){1,30}/?(?::\d+(?::\d+)?)?"
+    r"|(?<![\w<>/.])[\w@%+=,~-]{1,120}(?:\.[\w-]{1,40}){0,3}\.(?:[a-z][a-z0-9]{0,6}|[chyR])(?![\w(])(?::\d+(?::\d+)?)?"
+)
+_SUBJECT = re.compile(r"^<path>\.\w{1,8}: (?!No such)")
+_EXTENSIONS = frozenset(
+    [
+        "csv",
+        "tsv",
+        "json",
+        "jsonl",
+        "yaml",
+        "yml",
+        "toml",
+        "ini",
+        "cfg",
+        "conf",
+        "xml",
+        "html",
+        "txt",
+        "log",
+        "md",
+        "py",
+        "ipynb",
+        "js",
+        "mjs",
+        "ts",
+        "tsx",
+        "jsx",
+        "rb",
+        "pl",
+        "php",
+        "go",
+        "rs",
+        "c",
+        "h",
+        "cc",
+        "cpp",
+        "hpp",
+        "java",
+        "kt",
+        "jar",
+        "class",
+        "sh",
+        "bash",
+        "sql",
+        "db",
+        "sqlite",
+        "parquet",
+        "feather",
+        "arrow",
+        "xlsx",
+        "xls",
+        "pdf",
+        "png",
+        "jpg",
+        "jpeg",
+        "gif",
+        "svg",
+        "mp4",
+        "mkv",
+        "mov",
+        "webm",
+        "mp3",
+        "wav",
+        "flac",
+        "zip",
+        "tar",
+        "gz",
+        "tgz",
+        "bz2",
+        "xz",
+        "zst",
+        "7z",
+        "whl",
+        "pem",
+        "crt",
+        "key",
+        "bin",
+        "dat",
+        "tmp",
+        "lock",
+        "pid",
+        "sock",
+        "so",
+        "o",
+        "a",
+        "env",
+        "tf",
+        "hcl",
+        "lua",
+        "r",
+        "R",
+        "hs",
+        "ml",
+        "ex",
+        "exs",
+        "erl",
+        "bam",
+        "fasta",
+        "fastq",
+        "vcf",
+        "npy",
+        "npz",
+        "pt",
+        "pth",
+        "h5",
+        "hdf5",
+        "pkl",
+        "proto",
+        "y",
+        "l",
+    ]
+)
+_NO_SUCH_FILE = re.compile(r"No such file$")
+_NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
+_KEEP_BEFORE = re.compile(
+    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\bcode|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
+    r"|\brc|\bSQLSTATE|\bnpm|\banswered|\bresponse(?: code)?|\bstatusCode)[\s:=#(\[-]{0,3}-?$",
+    re.IGNORECASE,
+)
+_CODE_BEFORE = re.compile(r"(?:^|[^A-Za-z0-9_])[A-Z]{1,5}$")
+_REASON_AFTER = re.compile(
+    r"\s?[:-]?\s?\(?(?:Client Error|Server Error|Service Unavailable|Not Found|Bad Request|Bad Gateway|Gateway Time|Internal Server|"
+    r"Unauthori[sz]ed|Forbidden|Too Many|Conflict|Gone|Request Timeout|Method Not|Unprocessable|Payment|Precondition|Not Acceptable)",
+    re.IGNORECASE,
+)
+_NOT_FOUND = re.compile(
+    r"^(?:[\w.-]{1,20}: )?(?:[`'\"‘]?([\w./+-]{1,80})[`'\"’]?: (?:command not found|not found|inaccessible or not found)"
+    r"|command not found: ([\w./+-]{1,80})|(?:un|No )known command:? ([\w./+-]{1,80}))$"
+)
+_EXEC = re.compile(
+    r"^(?:make(?:\[\d+\])?: ([\w+-]{1,40}): No such file or directory|(?:\S{0,40}/)?(?:env|timeout|nice|nohup|xargs|sudo|exec)(?:: failed to run command)?:? [‘'\"]?([\w+-]{1,40})[’'\"]?: (?:No such file or directory|command not found))$"
+)
+_CRASH = re.compile(
+    r"^(?:\w{1,10}: line \d+: +)?(?:\s{0,8}\d+ )?(Segmentation fault|Killed|Terminated|Aborted|Bus error|Floating point exception|Illegal instruction|"
+    r"Trace/breakpoint trap|File size limit exceeded|CPU time limit exceeded)(?: {1,4}\(core dumped\))?(?: {2,}.*)?$"
+)
+_CRASH_SIGNALS = {
+    "Segmentation fault": "SIGSEGV", "Killed": "SIGKILL", "Terminated": "SIGTERM", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
+    "Floating point exception": "SIGFPE", "Illegal instruction": "SIGILL", "Trace/breakpoint trap": "SIGTRAP",
+    "File size limit exceeded": "SIGXFSZ", "CPU time limit exceeded": "SIGXCPU",
+}  # fmt: skip
+
+
+def template_of(text: str) -> str:
+    """The message with its variable parts masked; the same for every failure that one fix would cure."""
+    s = text.strip()[:MAX_CHARS]
+    if "://" in s:
+        s = _URL.sub("<url>", s)
+    s = _without_place(s)
+    known = _well_known(s)
+    if known:
+        return known
+    if "(Caused by " in s:
+        s = _inner_cause(s)
+    s = _places(s)
+    if "'" in s or '"' in s or "`" in s or "‘" in s or "“" in s:
+        operands = _ERRNO_TEXT.search(s) is not None and "[Errno" not in s
+        s = _QUOTED.sub(lambda m: _quoted(m, operands=operands), s)
+    if ": " in s:
+        s = _OPERAND.sub(lambda m: m.group(0).replace(m.group(1), _path_word(m.group(1))), s)
+    if "/" in s or "." in s:
+        s = _PATH.sub(lambda m: _path(m.group(0)), s)
+    s = _SUBJECT.sub("<path>: ", s)
+    s = _PIN.sub("", s)
+    s = _NUMBER.sub(_number, s)
+    return _NO_SUCH_FILE.sub("No such file or directory", " ".join(s.split()))
+
+
+def _without_place(s: str) -> str:
+    """Drop what stands before the message: time, level, thread, program's folder, file and line."""
+    if s[:1] in "EF" and (m := _KLOG.match(s)):
+        s = s[m.end() :]
+    if any(c.isdigit() for c in s[:40]) or ":" in s:
+        s = _TIME.sub("<t>", s)
+    if s.startswith("<t>") and (m := _SYSLOG.match(s)):
+        s = f"{m.group(1)}: " + s[m.end() :]
+    s = _LEAD_TIME.sub("", s)
+    s = _SQL_PLACE.sub("", s)
+    s = _LEVEL.sub("", s, count=1)
+    s = _THREAD.sub("", s)
+    s = _PROGRAM.sub(r"\1: ", s)
+    s = _LOCATION.sub("", s)
+    s = _SHELL_LOCATION.sub("", s)
+    s = _LEVEL.sub("", s, count=1)
+    if " line " in s:
+        s = _PERL_AT.sub("", s)
+    if s.startswith("rsync: ["):
+        s = _RSYNC.sub(r"rsync: \1 ", s)
+    s = _TOLD_BY.sub("", s)
+    return _ASIDE.sub("", s)
+
+
+def _well_known(s: str) -> str | None:
+    """Facts that programs word differently."""
+    if "not found" in s or "nown command" in s or "No such file" in s:
+        m = _NOT_FOUND.match(s) or _EXEC.match(s)
+        if m:
+            name = next(group for group in m.groups() if group)
+            return f"command not found: {name.rsplit('/', 1)[-1]}"
+    if m := _ASSERTION.search(s):
+        return f"assertion failed: {m.group(1)}"
+    if fact := next((fact for fact in _FACTS if fact in s), None):
+        return fact
+    if m := _CRASH.match(s):
+        return f"signal {_CRASH_SIGNALS[m.group(1)]}"
+    return None
+
+
+def _inner_cause(s: str) -> str:
+    head, _, cause = s.partition("(Caused by ")
+    return f"{head.split(': ', 1)[0]}: {cause.rstrip(')')}"
+
+
+def _places(s: str) -> str:
+    """Mask where: addresses, hosts, ids."""
+    if "@" in s:
+        s = _MAIL.sub("<mail>", s)
+    if "-" in s:
+        s = _UUID.sub("<id>", s)
+    s = _HOST.sub("<host>", s)
+    s = _HOST_AFTER.sub(r"\1<host>", s)
+    s = _HEX.sub("<hex>", s)
+    return _ID.sub("<id>", s)
+
+
+def _quoted(m: re.Match[str], *, operands: bool) -> str:
+    inner = next(group for group in m.groups() if group is not None)
+    opening, closing = m.group(0)[0], m.group(0)[-1]
+    if operands or _VALUE_BEFORE.search(m.string[max(0, m.start() - 60) : m.start()]):
+        word = _path_word(inner) if operands or _extension(inner) else "<v>"
+    elif inner.startswith("<") and inner.endswith(">"):
+        word = inner
+    elif not any(c.isalnum() for c in inner) and len(inner) <= 4:
+        return f"{opening}{inner}{closing}"
+    elif _SCOPED.match(name := _VERSION.sub("", inner)) or (_NAME.match(name) and not _is_path(name)):
+        word = _NUMBER.sub("<n>", name)
+    elif _is_path(inner):
+        word = _path_word(inner)
+    else:
+        word = "<v>"
+    return f"'{word}'"
+
+
+def _is_path(word: str) -> bool:
+    return "/" in word or _extension(word) != ""
+
+
+def _extension(word: str) -> str:
+    stem, dot, end = word.rpartition(".")
+    if dot and (stem.endswith(".tar") or end == "tgz"):
+        return ".tar"
+    return f".{end}" if dot and stem and end in _EXTENSIONS else ""
+
+
+def _path_word(word: str) -> str:
+    if word.endswith((".h", ".hpp", ".hh")):
+        return word.rsplit("/", 1)[-1]  # a header's name is a package's
+    return f"<path>{_extension(word)}"
+
+
+def _path(word: str) -> str:
+    """Mask a path that stands bare in the text; leave words that only look like one."""
+    clean = word.rstrip(":0123456789") if ":" in word else word
+    if "/" not in clean:
+        return _path_word(clean) if _extension(clean) else word
+    looks = clean[0] in "/~." or clean.count("/") > 1 or _extension(clean) or any(c.isdigit() for c in clean)
+    return _path_word(clean) if looks else word
+
+
+def _number(m: re.Match[str]) -> str:
+    """Mask a number unless it decides the fix: HTTP 503, errno 28, exit status 2, curl: (7), E0425."""
+    start, word = m.start(), m.group(0)
+    before = m.string[max(0, start - 24) : start]
+    if before.endswith("mp") and "<path>." in before[-9:]:
+        return word  # of an extension
+    if len(word) <= 5 and word.isdigit():
+        if _KEEP_BEFORE.search(before) or _CODE_BEFORE.search(before):
+            return word
+        if len(word) == 3 and word[0] in "45" and _REASON_AFTER.match(m.string, m.end()):
+            return word
+    return "<n>"

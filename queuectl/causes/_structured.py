@@ -1,0 +1,273 @@
+"""Outputs with a form of their own: tracebacks, cause chains, panics, test runners.
+
+Where errors are chained, the end nearest to the fix is taken: the root of `Caused by` and of Python's `raise … from`;
+but the last of `During handling of the above exception`, where the first was expected and the second was not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+Found = tuple[str, str]
+"""The message and the line it stands in."""
+
+_HEAD = "Traceback (most recent call last)"
+_DIRECT = "The above exception was the direct cause"
+_CONTEXT = "During handling of the above exception"
+_GROUP_EDGE = re.compile(r"^[\s|+]*(?:[-+]{2,}.*)?\| ?|^[\s|+-]*\+[-+]+.*$")
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]{0,120}(?:: |:?$)")
+_VAGUE = re.compile(r"^(?:RuntimeError|Exception|SystemExit|[\w.]+\.(?:CalledProcessError))(?::|$)")
+_PYTEST = re.compile(r"^(FAILED|ERROR) (\S{1,300})(?: - (.{0,400}))?$")
+_PYTEST_E = re.compile(r"^E   +(\S.*)$")
+_UNITTEST = re.compile(r"^(FAIL|ERROR): (\w{1,100}) \(([\w.]{1,200})\)")
+_GO_TEST = re.compile(r"^\s*--- FAIL: (\S{1,200}) \(")
+_CARGO_TEST = re.compile(r"^---- (\S{1,200}) stdout ----")
+_TAP = re.compile(r"^\s*not ok \d+ -? ?(.{1,200})$")
+_JEST = re.compile(r"^\s+● (.{1,200} › .{1,200})$")
+_MOCHA = re.compile(r"^\s{2}1\) (.{1,200})$")
+_SUREFIRE = re.compile(r"^\[ERROR\]\s+(\w[\w.$]{0,200}\.\w{1,100}):\d+ ?(.{0,300})$")
+_PANIC = re.compile(r"^thread '[^']{0,100}' (?:\(\d+\) )?panicked at (.{1,300})$")
+_OLD_PANIC = re.compile(r"^'(.{0,300})', (\S{1,200}?):\d+")
+_NUMBERED = re.compile(r"^\s*\d+: ")
+_PARAMETERS = re.compile(r"\[[^\]]{0,200}\]$")
+_SYNTAX_FILE = re.compile(r'^\s*File "([^"]{1,300})", line \d+')
+
+
+def find(lines: Sequence[str]) -> Found | None:
+    """The cause as the output's own form tells it, or None when it has none of the known forms."""
+    whole = "\n".join(lines)
+    for mark, reader in _READERS:
+        if mark in whole and (found := reader(lines)) is not None:
+            return found
+    return None
+
+
+def _pytest(lines: Sequence[str]) -> Found | None:
+    summary = next((i for i in range(len(lines) - 1, -1, -1) if "short test summary info" in lines[i]), None)
+    if summary is None:
+        return None
+    for line in lines[summary + 1 :]:
+        m = _PYTEST.match(line.strip())
+        if m is None:
+            continue
+        told = m.group(3) or next(
+            (e.group(1) for text in lines[:summary] if (e := _PYTEST_E.match(text)) and ("Error" in text)), ""
+        )
+        if (
+            told
+            and not told.startswith(("assert", "AssertionError", "Failed: ", "failed on setup"))
+            and "..." not in told[:20]
+        ):
+            return told, line
+        if m.group(1) == "ERROR" and (e := _last(lines[:summary], _PYTEST_E)):
+            return e.group(1), line
+        return f"test failed: {_test_name(m.group(2))}", line
+    return None
+
+
+def _test_name(name: str) -> str:
+    """A test's name without its file's folders and its parameters; never masked as a path."""
+    path, *rest = _PARAMETERS.sub("", name).split("::")
+    return " > ".join([path.rsplit("/", 1)[-1].removesuffix(".py"), *rest])
+
+
+def _unittest(lines: Sequence[str]) -> Found | None:
+    for i, line in enumerate(lines):
+        m = _UNITTEST.match(line)
+        if m is None:
+            continue
+        told = next(
+            (
+                t
+                for t in lines[i + 1 : i + 60]
+                if not t.startswith((" ", "-", "Traceback")) and _EXCEPTION.match(t)
+            ),
+            "",
+        )
+        if told and not told.startswith("AssertionError") and m.group(1) == "ERROR":
+            return told, told
+        suite = m.group(3).removesuffix("." + m.group(2))
+        return f"test failed: {suite.replace('.', ' > ')} > {m.group(2)}", line
+    return None
+
+
+def _tests_named(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], Found | None]:
+    def read(lines: Sequence[str]) -> Found | None:
+        for line in lines:
+            if m := pattern.match(line):
+                return f"test failed: {m.group(1).strip()}", line
+        return None
+
+    return read
+
+
+def _go_test(lines: Sequence[str]) -> Found | None:
+    """The innermost failed test of the first that failed."""
+    found = None
+    for line in lines:
+        m = _GO_TEST.match(line)
+        if m and (found is None or line.startswith(" ")):
+            found = f"test failed: {m.group(1)}", line
+        elif found:
+            break
+    return found
+
+
+def _traceback(lines: Sequence[str]) -> Found | None:
+    """The exception of the last traceback, or the one it was raised from."""
+    heads = [i for i, line in enumerate(lines) if _HEAD in line]
+    if not heads:
+        return None
+    if any(line.lstrip().startswith(("+-+--", "| ")) for line in lines[heads[0] :]):
+        lines = [_GROUP_EDGE.sub("", line) for line in lines]
+        heads = [i for i, line in enumerate(lines) if _HEAD in line]
+        return _first_leaf(lines, heads)
+    n = len(heads) - 1
+    at: int | None = _exception_after(lines, heads[n])
+    while n > 0 and at is not None:
+        link = next((line for line in reversed(lines[heads[n - 1] : heads[n]]) if line.strip()), "")
+        follow = link.startswith(_DIRECT) or (link.startswith(_CONTEXT) and _VAGUE.match(lines[at]))
+        earlier = _exception_after(lines, heads[n - 1]) if follow else None
+        if earlier is None:
+            break
+        n -= 1
+        at = earlier
+    return None if at is None else _told(lines, at, heads[n])
+
+
+def _first_leaf(lines: Sequence[str], heads: Sequence[int]) -> Found | None:
+    for i in range(heads[0], len(lines)):
+        line = lines[i]
+        if (
+            line[:1].isalpha()
+            and _EXCEPTION.match(line)
+            and "ExceptionGroup" not in line
+            and _HEAD not in line
+        ):
+            return _told(lines, i, max(head for head in heads if head <= i))
+    at = _exception_after(lines, heads[0])
+    return None if at is None else _told(lines, at, heads[0])
+
+
+def _exception_after(lines: Sequence[str], head: int) -> int | None:
+    for i in range(head + 1, len(lines)):
+        line = lines[i]
+        if line[:1] not in ("", " ", "\t") and _EXCEPTION.match(line):
+            return i
+        if _HEAD in line:
+            return None
+    return None
+
+
+def _told(lines: Sequence[str], at: int, head: int) -> Found:
+    line = lines[at]
+    kind, _, words = line.partition(":")
+    if not words.strip() and kind.endswith("AssertionError"):
+        code = next(
+            (
+                t.strip()
+                for t in reversed(lines[head:at])
+                if t.strip(" ^~") and not t.lstrip().startswith("File ")
+            ),
+            "",
+        )
+        return f"{kind}: {code.replace(chr(34), '').replace(chr(39), '')}", line
+    if kind in ("SyntaxError", "IndentationError", "TabError"):
+        return _with_file(lines, at), line
+    if (not words.strip() and line.rstrip().endswith(":")) or re.search(r"\d+ validation errors?\b", line):
+        more = [t for t in lines[at + 1 : at + 3] if t.strip()]
+        return " ".join([line, *(t.strip() for t in more)]), line
+    return line, line
+
+
+def _with_file(lines: Sequence[str], at: int) -> str:
+    """A syntax error by the file it is in: its words are few, its fix is there."""
+    for i in range(at - 1, max(-1, at - 8), -1):
+        if m := _SYNTAX_FILE.match(lines[i]):
+            stem = m.group(1).rsplit("/", 1)[-1].removesuffix(".py")
+            return f"{re.sub(r' on line [0-9]+', '', lines[at])} in {stem}"
+    return lines[at]
+
+
+def _syntax(lines: Sequence[str]) -> Found | None:
+    for i in range(len(lines) - 1, -1, -1):
+        if lines[i].startswith(("SyntaxError: ", "IndentationError: ", "TabError: ")) and i:
+            return _with_file(lines, i), lines[i]
+    return None
+
+
+def _caused_by(lines: Sequence[str]) -> Found | None:
+    """The last `Caused by`: of the line itself (Java) or of the numbered or indented lines below it (Rust)."""
+    for i in range(len(lines) - 1, -1, -1):
+        text = lines[i].strip()
+        if text.startswith(("Caused by: ", "caused by: ")):
+            return text[11:], lines[i]
+        if text in ("Caused by:", "caused by:"):
+            below = []
+            for line in lines[i + 1 : i + 12]:
+                if not line[:1].isspace():
+                    break
+                below.append(line)
+            numbered = [line for line in below if _NUMBERED.match(line)]
+            told = numbered[-1] if numbered else next((line for line in below if line.strip()), None)
+            if told is not None:
+                return _NUMBERED.sub("", told).strip(), told
+    return None
+
+
+def _node_cause(lines: Sequence[str]) -> Found | None:
+    for line in reversed(lines):
+        text = line.strip()
+        if text.startswith("[cause]: "):
+            return text[9:].rstrip(" {"), line
+    return None
+
+
+def _panic(lines: Sequence[str]) -> Found | None:
+    for i, line in enumerate(lines):
+        m = _PANIC.match(line.strip())
+        if m is None:
+            continue
+        if old := _OLD_PANIC.match(m.group(1)):
+            return f"panicked: {old.group(1)}", line
+        told = next((t for t in lines[i + 1 : i + 3] if t.strip()), "")
+        place = (
+            f" in {m.group(1).rsplit('/', 1)[-1].split(':')[0].removesuffix('.rs')}"
+            if told.startswith("assertion")
+            else ""
+        )
+        return f"panicked: {told}{place}", told or line
+    return None
+
+
+def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> re.Match[str] | None:
+    return next((m for line in reversed(lines) if (m := pattern.match(line))), None)
+
+
+def _exception_line(lines: Sequence[str]) -> Found | None:
+    """C++'s `terminate called after throwing`: the kind and what it says."""
+    for i, line in enumerate(lines):
+        if line.startswith("terminate called after throwing"):
+            what = next((t.strip() for t in lines[i + 1 : i + 3] if "what():" in t), "")
+            return f"{line.partition('of ')[2]} {what}", what or line
+    return None
+
+
+_READERS: tuple[tuple[str, Callable[[Sequence[str]], Found | None]], ...] = (
+    ("short test summary info", _pytest),
+    ("\nRan ", _unittest),
+    ("--- FAIL: ", _go_test),
+    (" stdout ----", _tests_named(_CARGO_TEST)),
+    (" › ", _tests_named(_JEST)),
+    ("not ok ", _tests_named(_TAP)),
+    ("  1) ", _tests_named(_MOCHA)),
+    ("[ERROR] Failures:", _tests_named(_SUREFIRE)),
+    (_HEAD, _traceback),
+    ("SyntaxError: ", _syntax),
+    ("IndentationError: ", _syntax),
+    ("aused by:", _caused_by),
+    ("[cause]: ", _node_cause),
+    ("panicked at ", _panic),
+    ("terminate called", _exception_line),
+)
