@@ -18,7 +18,7 @@ from queuectl.causes.rules import Rule, parse_rules
 
 __all__ = ["VERSION", "Cause", "Rule", "cause_of", "parse_rules"]
 
-VERSION = 1
+VERSION = 2
 """Stored with each run; raised whenever any output may get another sig."""
 
 LINE_CHARS = 300

@@ -46,19 +46,22 @@ def _of_stream(data: bytes, bonus: int) -> Pick | None:
 
 def _of_lines(lines: Sequence[str], bonus: int) -> Pick | None:
     found = _structured.find(lines)
+    if found is not None and found[0].startswith("subprocess.CalledProcessError: "):
+        inner = _by_words(lines[: _structured.first_head(lines)], bonus)
+        if inner is not None and inner.tier >= WEAK:
+            return inner
     if found is not None:
         return Pick(STRUCTURED + bonus, *found)
     return _by_words(lines, bonus)
 
 
 _WORDS = (
-    "error", "fatal", "panic", "exception", "critical", "severe", "emerg", "fail", "cannot", "can't", "could not", "couldn't", "can not",
-    "unable", "denied", "refused", "not found", "no such", "timed out", "timeout", "invalid", "missing", "unexpected", "unknown",
-    "undefined", "undeclared", "unrecognized", "unrecognised", "illegal", "abort", "killed", "terminate", "fault", "overflow", "exceed", "mismatch",
-    "corrupt", "not exist", "unreachable", "too ", "bad ", "giving up", "not permitted", "not allowed", "forbidden", "unauthorized", "expired",
-    "conflict", "reject", "exhausted", "no space", "exit status", "unsupported", "not supported", "no rule", "must ", "required", "unbound",
-    "not set", "does not", "not in ", "not a ", "no module", "unreadable", "disconnect", "reset by", "broken pipe", "lost", "e: ", "err", "violat", "http ", "expected", "undefined",
-    "unterminated", "doesn't", "isn't", "deadlock", "locked", "duplicate", "already ", "out of ", "insufficient", "quota", "overrun", "stopped", "what()", "unresolved", "no matching", "no tests", "stale", "unsafe", "unauthorised",
+    "err", "fatal", "panic", "exception", "critical", "severe", "emerg", "fail", "cannot", "unable", "denied", "refused", "not ", "n't ", "no ",
+    "timed out", "timeout", "invalid", "missing", "expected", "unknown", "undefined", "undeclared", "unrecogni", "illegal", "abort", "killed", "terminate",
+    "fault", "overflow", "exceed", "mismatch", "corrupt", "unreachable", "too ", "bad ", "giving up", "forbidden", "unauthor", "expired", "conflict",
+    "reject", "exhausted", "exit status", "unsupported", "must ", "required", "unbound", "unreadable", "disconnect", "reset by", "broken pipe", "lost",
+    "e: ", "violat", "http ", "unterminated", "deadlock", "locked", "duplicate", "already ", "out of ", "insufficient", "quota", "what()", "unresolved",
+    "stale", "unused", "ambiguous", "redefin", "sc2", "toomany",
 )  # fmt: skip
 _LEVEL_FIELDS = (
     '"level"',
@@ -76,7 +79,7 @@ _STRONG = re.compile(
     r"(?:^|[\s\[(:<|*])(?:fatal error|error|fatal|panic|critical|severe|emerg|exception|err!)(?:\[\w{1,12}\]|\s\w{1,4}\d{1,5}| near line \d+)?\s?(?:[:\])}>|!]|- )"
     r"|(?:^|[\s\[(:|])(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|PANIC|EMERG)(?:[\s:\])|]|$)"
     r"|(?:^|[\s.:\"'(\[$>])[A-Z]\w{0,80}(?:Error|Exception|Failure|Fault|Panic)(?:\s?\(\w{1,40}\))?(?::|\)?$)"
-    r"|^(?:error|fatal|FAILED|Uncaught|E)\b[\s:]"
+    r"|^(?:error|fatal|FAILED|Uncaught|Unhandled|E)\b[\s:]|^ERROR! |^(?:\S{1,200}:\d+:\d+:? )?(?:[A-Z]{1,4}\d{3,5} (?:\[\*\] )?\S|SC\d{4})|\[SC\d{4}\]$|\bSC\d{4} \("
     r"|\b(?:CMake Error|make(?:\[\d+\])?: \*\*\*|terminate called|Assertion .{1,200} failed|internal compiler error)",
 )
 _STRONG_FOLDED = re.compile(
@@ -84,10 +87,10 @@ _STRONG_FOLDED = re.compile(
 )
 _COMPILER = re.compile(
     r"^\S{1,200}?(?::\d+|\(\d+)(?:[:,]\d+\)?)?(?::|\))(?: -)? (?:fatal )?error\b|^\S{1,200}:\d+(?::\d+)? - error TS|^error(?:\[E\d+\]| TS\d+)?: "
-    r"|: undefined reference to |: cannot find -l|^\[ERROR\] |^npm (?:ERR!|error) |^(?:\S{1,100}\.go:\d+:\d+: )|^E: |^CMake Error"
+    r"|^\[error\] |^\S{1,200}:\d+: \w+ error : |^(?:\S{1,200}:\d+:\d+:? )?[A-Z]{1,4}\d{3,5}\b|\bSC\d{4}\b|: undefined reference to |: cannot find -l|^\[ERROR\] |^npm (?:ERR!|error) |^(?:\S{1,100}\.go:\d+:\d+: )|^E: |^CMake Error"
 )
 _CLOSING = re.compile(
-    r"^(?:make(?:\[\d+\])?: \*\*\* \[|collect2: |ninja: build stopped|FAILED(?: \(|: |$)|BUILD FAIL|Build failed|\d+ errors?(?: generated)?\.?$|"
+    r"^(?:Execution of .{1,200} aborted|make(?:\[\d+\])?: \*\*\* \[|collect2: |ninja: build stopped|FAILED(?: \(|: |$)|BUILD FAIL|Build failed|\d+ errors?(?: generated)?\.?$|"
     r"compilation terminated|(?:\S{1,60}(?: \(child\))?: )?(?:Exiting with failure status|Error is not recoverable|Child returned status|error exit delayed)|"
     r"error: (?:could not compile|aborting due to|test failed|failed to push some refs|build failed|process didn't exit|failed to run custom)|"
     r"rsync error: |fatal: (?:Could not read from remote|the remote end hung up|clone of)|(?:scp|sftp): [Cc]onnection closed|[Cc]onnection closed by|lost connection|"
@@ -99,19 +102,22 @@ _CLOSING = re.compile(
 )
 _CLOSING_MV = re.compile(r"^mv: ")
 _NOISE = re.compile(
-    r"^(?:[\s\W_]*$|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
+    r"^(?:[\s\W_]*$|\[error\] +(?:[>|\d]|\W*$)|\s*\[C\]: |stack traceback|\s+\S{1,200}:\d+: in |\d+: \(|\s+dmesg\(|Time: |Snapshots: |Test Suites: |Tests: |Ran all test|\s+-->|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
     r"= |[Uu]sage:|\s*For more information|For more|Try '|Try `|See '|See also|See: |[Ss]ee |Run '|run with |Picked up |To see the full|Re-run Maven|Node\.js v|"
     r"Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
     r"\s*Is the server running|\s*location: |\s*symbol: |In file included|In function|\S+: In (?:function|member|constructor)|\S+: At top level|  % Total|\s+Dload|npm notice|"
-    r"npm (?:ERR!|error) ?(?:$|\d+ (?:Not Found - |Note|tarball|$)|    at |A complete|  [\w\s'\[]+: |\}|If you are|This is probably|code \w|errno|syscall|path|dest|type|network|previous)|"
+    r"npm (?:ERR!|error) ?(?:$|\d+\s*$|\d+ (?:Not Found - |Note|tarball)|    at |A complete|  [\w\s'\[]+: |\}|If you are|This is probably|code \w|errno|syscall|path|dest|type|network|previous)|"
     r"Failed to (?:parse JSON|connect).{0,40}previous|\d+ (?:passed|failed)|\d+%|[\d.]+[KMG]?B? +[\d.]+[KMG]?B? |Stack dump|stack backtrace|Backtrace|Traceback|The above|During handling|Saving to|Resolving |Connecting to .{1,200}connected|HTTP request sent.{0,80} \d\.\.\.$|"
-    r"\[ERROR\] (?:$|To see|Re-run|For more|\[Help|-> \[Help|After correct|  symbol|  location|mvn )|\s*\{?$|Suppressed: |Ran \d+ test|  (?:libav|built with|configuration)|ffmpeg version|caused by:?$|Caused by:?$|Compiling |Finished |Location: |Location searched|location searched|required by )"
+    r"\[ERROR\]\s*$|\[ERROR\] (?:To see|Re-run|For more|\[Help|-> \[Help|After correct|  symbol|  location|mvn )|\s*\{?$|Suppressed: |Ran \d+ test|  (?:libav|built with|configuration)|ffmpeg version|caused by:?$|Caused by:?$|Compiling |Finished |Location: |Location searched|location searched|required by )"
 )
 _QUIET = re.compile(
     r"(?:^|[\s\[(:\"])(?:warn(?:ing)?|WARN(?:ING)?|[A-Z]\w*Warning|DEBUG|INFO|NOTICE|TRACE|debug|info|deprecated|npm notice|DEPRECATION)(?:[\s:\])|\"]|$)|\b0 (?:errors?|failed|failures?)\b|\bsucceeded\b"
 )
 
 
+_OPEN = re.compile(
+    r"^(?:CMake Error .{0,200}:|.{0,40}(?:error|Error|ERROR)\W*|Error in .{0,200} :|Unhandled .{0,200}:|.{0,60}In procedure .{0,40}:)\s*$"
+)
 _SYMBOL = re.compile(r"^(?:\[ERROR\])?\s+symbol: ")
 
 
@@ -149,6 +155,8 @@ def _by_words(lines: Sequence[str], bonus: int) -> Pick | None:
     if top is not None and top.rstrip().endswith("cannot find symbol"):
         symbol = next((line for line in lines if _SYMBOL.match(line)), "").removeprefix("[ERROR]")
         return Pick(STRONG + bonus, f"{top.strip()} {' '.join(symbol.split())}", top)
+    if top is not None and (_OPEN.search(top) or "=> {" in top):
+        return Pick(STRONG + bonus, _continued(top, lines), top)
     for tier, pick in ((STRONG, top), (WEAK, weak), (CLOSING, closing), (PLAIN, plain), (QUIET, quiet)):
         if pick is not None:
             worth = PLAIN + 25 if tier == PLAIN and bonus else tier
@@ -159,6 +167,21 @@ def _by_words(lines: Sequence[str], bonus: int) -> Pick | None:
 _QUIET_LEAD = re.compile(
     r"^[\s\[]*(?:\S{1,40}[\s\]]+){0,3}(?:WARN|WARNING|INFO|DEBUG|warning|Warning|[A-Z]\w*Warning)\b"
 )
+
+
+def _continued(line: str, lines: Sequence[str]) -> str:
+    """A line that only announces, with what it announces: the lines below it, or the object at its end."""
+    if "=> {" in line:
+        head, _, fields = line.partition("=> ")
+        return _records.message_in(fields) or head
+    at = len(lines) - 1 - list(reversed(lines)).index(line)
+    below = [text.strip() for text in lines[at + 1 : at + 6]]
+    said = [text for text in below if text]
+    size = (
+        below.index("", below.index(said[0])) if said and "" in below[below.index(said[0]) :] else len(below)
+    )
+    paragraph = [text for text in below[:size] if text][:3]
+    return " ".join([line.strip(), *paragraph])
 
 
 def _earlier(kept: str | None, line: str) -> str:

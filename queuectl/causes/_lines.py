@@ -41,6 +41,8 @@ def tail_lines(data: bytes, *, skip: int = 0, size: int = TAIL_BYTES) -> list[st
 
 
 def _bounded(line: str) -> str:
+    if line[:1] in ("│", "╷", "╵"):
+        line = line[2:]
     if "%|" in line:
         line = _BAR.sub("", line)
     if len(line) <= MAX_CHARS or (len(line) <= MAX_JSON_CHARS and line[0] == "{"):

@@ -22,16 +22,34 @@ _LEVEL = re.compile(
 _LEAD_TIME = re.compile(r"^(?:[\s\[(]*<t>[\s\])|,:-]*)+")
 _KLOG = re.compile(r"^[EF]\d{4} \S{8,20} +\d+ [\w.-]{1,60}:\d+\] ")
 _SYSLOG = re.compile(r"^<t> [\w.-]{1,60} ([\w./-]{1,40})\[\d+\]: ")
-_THREAD = re.compile(r'^(?:Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )')
+_THREAD = re.compile(
+    r'^(?:<internal:[^>]{1,200}>:\d+:in [`\'][^`\']{0,80}\': |[\w.-]{1,40}: (?=\S{1,200}\.\w{1,5}:\d+: )|\S{1,200}:\(\.\w{1,20}\+0x[0-9a-f]{1,16}\): |(?:Error )?in [^:]{1,100} : (?=\S)|[=*#-]{3,} |Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )'
+)
 _LOCATION = re.compile(
     r"^(?:[^\s:()'\"]{1,200}(?::\d+(?::\d+|[.-]\d+)*(?:: ?| )|\(\d+(?:,\d+)?\): (?=error|warning|fatal)|:\[\d+,\d+\] )(?:in [`'][^`']{0,80}': )?(?:- )?)"
 )
 _TOLD_BY = re.compile(
-    r"^(?:[^\s:]{1,80}: (?=(?:fatal )?error: ))?(?:fatal error: |error: )?(?:(?:ba|da|z|k)?sh: (?:cannot open )?|cannot open |docker: |Connecting to .{1,120}?\.\.\. ?)?"
+    r"^(?:[^\s:]{1,80}: (?=(?:fatal )?error: ))?(?:fatal error: |error: )?(?:(?:ba|da|z|k)?sh: (?:cannot open (?=\S*: No such))?|cannot open (?=\S{1,200}: No such file$)|docker: |PHP |Connecting to .{1,120}?\.\.\. ?)?"
 )
 _ASIDE = re.compile(
-    r" \(you may need to install.*$| \(child\)|, needed by '[^']{1,200}'|(?<=Merge conflict in ).*$|(?<=\[rejected\]) .{1,200}(?= \()|(?<=\*\*\*) \[[^\]]{1,200}\]"
+    r"[.;:]? ?[Dd]id you mean.*$|, input_value=.*$|(?<=not found) in: .*$|(?<=not in scope: )(\w+) :: .*$| [=*#-]{3,}$| \(you may need to install.*$| \(child\)|, needed by '[^']{1,200}'|(?<=Merge conflict in ).*$|(?<=\[rejected\]) .{1,200}(?= \()|(?<=\*\*\*) \[[^\]]{1,200}\]"
 )
+_ASIDE_MARKS = (
+    "you mean",
+    "input_value",
+    "not found in",
+    "not in scope",
+    "---",
+    "===",
+    "***",
+    "may need",
+    "(child)",
+    "needed by",
+    "conflict in",
+    "[rejected]",
+)
+_LETTER_DIGIT = re.compile(r"[A-Za-z]\d[A-Za-z]|0x|\d[a-f]")
+_TWO_DIGITS = re.compile(r"\d\d")
 _ASSERTION = re.compile(r"Assertion [`'‘\"](.{1,200}?)['’\"] failed")
 _FACTS = (
     "No space left on device", "Disk quota exceeded", "Too many open files", "Read-only file system", "Cannot allocate memory", "Text file busy",
@@ -52,25 +70,29 @@ _HOST = re.compile(
     r"|(?<![\w.])(?:[a-z0-9-]{1,63}\.){1,6}(?:com|net|org|io|dev|local|localdomain|internal|invalid|example|test|lan|cloud|eu|de|uk|fr)\b(?![.\w(:]\w)"
 )
 _HOST_AFTER = re.compile(
-    r"((?:resolv\w{1,5}(?: the)?(?: host| hostname| host name| host address| address)?|\bhost(?:name)?|\blookup|"
+    r"((?:resolv\w{1,5}(?: the)?(?: host| hostname| host name| host address| address| proxy)|\bhost(?:name)?:|\blookup|"
     r"translate host name|getaddrinfo [A-Z_]{3,12}|connect to host|connect to server at|connection to server at)\b:?\s{1,3})"
     r"[\"'‘“(]?[\w.-]{1,253}[\"'’”)]?(?: port \d+| on [\d.<>hos]{1,30}(?::\d+)?)?"
 )
 _HEX = re.compile(r"\b0[xX][0-9a-fA-F]+\b|\b(?=[a-fA-F]{0,64}\d)(?=\d{0,64}[a-fA-F])[0-9a-fA-F]{7,128}\b")
-_ID = re.compile(r"\b[A-Za-z]{0,40}(?:\d{1,20}[A-Za-z]{1,40}){2,20}\d{0,20}\b")
+_ID = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{0,40}(?:\d{1,20}[A-Za-z]{1,40}){2,20}\d{0,20}(?![A-Za-z0-9])")
 _QUOTED = re.compile(
     r"(?<![\w)])(?:'([^'\n]{0,200})'|\"([^\"\n]{0,200})\"|`([^`'\n]{0,200})[`']|‘([^’\n]{0,200})’|“([^”\n]{0,200})”)(?!\w)"
 )
-_NAME = re.compile(r"^[@$A-Za-z_*-][\w.$:@*+-]{0,59}(?:\(\))?$")
+_NAME = re.compile(r"^[@$A-Za-z_*-][\w.$:@*+<>\[\],&-]{0,59}(?:\(\))?$")
+_SERIAL = re.compile(
+    r"(?<=[_-])\d+|\d{4,}|(?:(?<=job)|(?<=user)|(?<=node)|(?<=host)|(?<=worker)|(?<=server)|(?<=shard)|(?<=part)|(?<=file)|(?<=row)|(?<=task)|(?<=run)|(?<=order))\d+"
+)
+_CODE = re.compile(r"::|\(\)")
 _SCOPED = re.compile(r"^@[\w.-]{1,60}/[\w.-]{1,60}$")
 _VERSION = re.compile(r"(?:[=<>~!]=?=|@)[\^~=]{0,2}(?:[\d*x][\w.*+-]{0,40}|latest)?$")
 _PIN = re.compile(r"(?<=[\w\]])(?:[=<>~!]=|@)[\^~]?\d[\w.*+-]{0,40}")
 _VALUE_BEFORE = re.compile(
-    r"(?:base \d+|to (?:float|int|integer|number|date|bool)|invalid(?: \w+)? value|invalid \w+ value|invalid input syntax for \w+(?: \w+)*|"
-    r"for input string|invalid (?:date|time|number|literal|integer|float)|parse(?: \w+)?|date string|time data|"
-    r"\b(?:user|account|customer|order|job|task|item|record|row|file|path|folder|directory|branch|pathspec|ref|database|role|container|"
-    r"server|host|hostname|machine|node|pod|bucket|object|session|device|volume|queue|topic|token|got|value|input|email|address|url|"
-    r"line|line \d+|string|text|project|tenant|id|pull|remote))[\s:=(]{0,3}$",
+    r"(?:base \d+|to (?:float|int|integer|number|date|bool)|invalid(?: \w+)? value|invalid input syntax for \w+(?: \w+)*|"
+    r"for input string|invalid (?:date|time|number|literal|integer|float)|date string|time data|"
+    r"\b(?:user|account|customer|order|job|task|record|file|path|folder|pathspec|role|container|"
+    r"server|host|hostname|machine|node|pod|session|device|token|input|email|address|url|"
+    r"line|line \d+|project|tenant|id|pull))[\s:=(]{0,3}$",
     re.IGNORECASE,
 )
 _ERRNO_TEXT = re.compile(
@@ -78,18 +100,23 @@ _ERRNO_TEXT = re.compile(
     r"Read-only file system|Text file busy|Too many open files|No space left on device|Disk quota exceeded|cannot (?:stat|open|access|read|find or open)|"
     r"Cannot (?:stat|open)|can't open|not in gzip format|unexpected end of file|File format not recognized"
 )
+_OPENED = re.compile(r"(?<=can't open )[^\s:'\"‘`<]{1,200}$")
 _OPERAND = re.compile(
     r"(?<=: )(?:can(?:'t|not) open |cannot create )?([^\s:'\"‘`<]{1,200})(?=: (?:No such file or directory|Permission denied|Is a directory|Not a directory|File exists|"
     r"Directory not empty|Operation not permitted|No space left|Cannot (?:stat|open)|Directory nonexistent|not in gzip|unexpected end of file))"
 )
+_BAD_BYTE = re.compile(r"invalid (?:start|continuation) byte")
+_ARITY = re.compile(r"^[\w.:]+/\d{1,2}$")
 _PATH = re.compile(
-    r"(?<![\w<>/.])(?:~|\.{1,2}|[A-Za-z]:)?(?:/[\w.@%+=,~{}-]{1,200}){1,30}/?(?::\d+(?::\d+)?)?"
-    r"|(?<![\w<>/.])[\w.@%+=,~-]{1,120}(?:/[\w.@%+=,~-]{1,120}){1,30}/?(?::\d+(?::\d+)?)?"
+    r"(?<![\w<>/.])(?:~|\.{1,2}|[A-Za-z]:)?(?:/(?:[\w.@%+=,~{}-]|<t>|<id>|<hex>){1,200}){1,30}/?(?::\d+(?::\d+)?)?"
+    r"|(?<![\w<>/.])[\w.@%+=,~-]{1,120}(?:/(?:[\w.@%+=,~-]|<t>|<id>|<hex>){1,120}){1,30}/?(?::\d+(?::\d+)?)?"
     r"|(?<![\w<>/.])[\w@%+=,~-]{1,120}(?:\.[\w-]{1,40}){0,3}\.(?:[a-z][a-z0-9]{0,6}|[chyR])(?![\w(])(?::\d+(?::\d+)?)?"
 )
 _SUBJECT = re.compile(r"^<path>\.\w{1,8}: (?!No such)")
 _EXTENSIONS = frozenset(
     [
+        "dot",
+        "gv",
         "csv",
         "tsv",
         "json",
@@ -198,6 +225,8 @@ _EXTENSIONS = frozenset(
     ]
 )
 _NO_SUCH_FILE = re.compile(r"No such file$")
+_SHIELD = {ord(c): 0xE000 + ord(c) for c in "0123456789/."}
+_UNSHIELD = {shielded: plain for plain, shielded in _SHIELD.items()}
 _NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
 _KEEP_BEFORE = re.compile(
     r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\bcode|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
@@ -217,6 +246,7 @@ _NOT_FOUND = re.compile(
 _EXEC = re.compile(
     r"^(?:make(?:\[\d+\])?: ([\w+-]{1,40}): No such file or directory|(?:\S{0,40}/)?(?:env|timeout|nice|nohup|xargs|sudo|exec)(?:: failed to run command)?:? [‘'\"]?([\w+-]{1,40})[’'\"]?: (?:No such file or directory|command not found))$"
 )
+_SPAWN = re.compile(r'exec: "([^"]{1,80})": executable file not found|\bspawn ([\w./+-]{1,80}) ENOENT')
 _CRASH = re.compile(
     r"^(?:\w{1,10}: line \d+: +)?(?:\s{0,8}\d+ )?(Segmentation fault|Killed|Terminated|Aborted|Bus error|Floating point exception|Illegal instruction|"
     r"Trace/breakpoint trap|File size limit exceeded|CPU time limit exceeded)(?: {1,4}\(core dumped\))?(?: {2,}.*)?$"
@@ -245,19 +275,24 @@ def template_of(text: str) -> str:
         s = _QUOTED.sub(lambda m: _quoted(m, operands=operands), s)
     if ": " in s:
         s = _OPERAND.sub(lambda m: m.group(0).replace(m.group(1), _path_word(m.group(1))), s)
+    if "invalid " in s:
+        s = _BAD_BYTE.sub("invalid byte", s)
+    if "can't open " in s:
+        s = _OPENED.sub(lambda m: _path_word(m.group(0)), s)
     if "/" in s or "." in s:
         s = _PATH.sub(lambda m: _path(m.group(0)), s)
     s = _SUBJECT.sub("<path>: ", s)
-    s = _PIN.sub("", s)
+    if "=" in s or "@" in s:
+        s = _PIN.sub("", s)
     s = _NUMBER.sub(_number, s)
-    return _NO_SUCH_FILE.sub("No such file or directory", " ".join(s.split()))
+    return _NO_SUCH_FILE.sub("No such file or directory", " ".join(s.translate(_UNSHIELD).split()))
 
 
 def _without_place(s: str) -> str:
     """Drop what stands before the message: time, level, thread, program's folder, file and line."""
     if s[:1] in "EF" and (m := _KLOG.match(s)):
         s = s[m.end() :]
-    if any(c.isdigit() for c in s[:40]) or ":" in s:
+    if _TWO_DIGITS.search(s):
         s = _TIME.sub("<t>", s)
     if s.startswith("<t>") and (m := _SYSLOG.match(s)):
         s = f"{m.group(1)}: " + s[m.end() :]
@@ -274,7 +309,7 @@ def _without_place(s: str) -> str:
     if s.startswith("rsync: ["):
         s = _RSYNC.sub(r"rsync: \1 ", s)
     s = _TOLD_BY.sub("", s)
-    return _ASIDE.sub("", s)
+    return _ASIDE.sub(r"\1", s) if any(mark in s for mark in _ASIDE_MARKS) else s
 
 
 def _well_known(s: str) -> str | None:
@@ -284,7 +319,9 @@ def _well_known(s: str) -> str | None:
         if m:
             name = next(group for group in m.groups() if group)
             return f"command not found: {name.rsplit('/', 1)[-1]}"
-    if m := _ASSERTION.search(s):
+    if ("exec: " in s or "spawn " in s) and (m := _SPAWN.search(s)):
+        return f"command not found: {next(group for group in m.groups() if group).rsplit('/', 1)[-1]}"
+    if "Assertion" in s and (m := _ASSERTION.search(s)):
         return f"assertion failed: {m.group(1)}"
     if fact := next((fact for fact in _FACTS if fact in s), None):
         return fact
@@ -304,8 +341,12 @@ def _places(s: str) -> str:
         s = _MAIL.sub("<mail>", s)
     if "-" in s:
         s = _UUID.sub("<id>", s)
-    s = _HOST.sub("<host>", s)
-    s = _HOST_AFTER.sub(r"\1<host>", s)
+    if "." in s or ":" in s:
+        s = _HOST.sub("<host>", s)
+    if any(mark in s for mark in ("host", "lookup", "getaddrinfo", "server at")):
+        s = _HOST_AFTER.sub(r"\1<host>", s)
+    if not _TWO_DIGITS.search(s) and not _LETTER_DIGIT.search(s):
+        return s
     s = _HEX.sub("<hex>", s)
     return _ID.sub("<id>", s)
 
@@ -313,6 +354,8 @@ def _places(s: str) -> str:
 def _quoted(m: re.Match[str], *, operands: bool) -> str:
     inner = next(group for group in m.groups() if group is not None)
     opening, closing = m.group(0)[0], m.group(0)[-1]
+    if operands and (_CODE.search(inner) or _ERRNO_TEXT.search(inner)):
+        return f"'{_kept(inner)}'"
     if operands or _VALUE_BEFORE.search(m.string[max(0, m.start() - 60) : m.start()]):
         word = _path_word(inner) if operands or _extension(inner) else "<v>"
     elif inner.startswith("<") and inner.endswith(">"):
@@ -320,12 +363,19 @@ def _quoted(m: re.Match[str], *, operands: bool) -> str:
     elif not any(c.isalnum() for c in inner) and len(inner) <= 4:
         return f"{opening}{inner}{closing}"
     elif _SCOPED.match(name := _VERSION.sub("", inner)) or (_NAME.match(name) and not _is_path(name)):
-        word = _NUMBER.sub("<n>", name)
+        word = _kept(_SERIAL.sub("<n>", name))
     elif _is_path(inner):
         word = _path_word(inner)
+    elif inner.count(" ") > 1 or inner[:3].isdigit():
+        word = inner  # a sentence: what varies in it is masked with the rest
     else:
         word = "<v>"
     return f"'{word}'"
+
+
+def _kept(name: str) -> str:
+    """A name that later steps must not take for a path or a number."""
+    return name.translate(_SHIELD)
 
 
 def _is_path(word: str) -> bool:
@@ -347,6 +397,8 @@ def _path_word(word: str) -> str:
 
 def _path(word: str) -> str:
     """Mask a path that stands bare in the text; leave words that only look like one."""
+    if word.startswith("HTTP/") or _ARITY.search(word):
+        return word
     clean = word.rstrip(":0123456789") if ":" in word else word
     if "/" not in clean:
         return _path_word(clean) if _extension(clean) else word

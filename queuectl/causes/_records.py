@@ -40,9 +40,9 @@ _ERRORS = (
     "stack",
     "traceback",
 )
-_MESSAGES = ("message", "msg", "event", "text", "@m", "@mt", "body", "detail", "reason")
+_MESSAGES = ("short_message", "message", "msg", "event", "text", "@m", "@mt", "body", "detail", "reason")
 _PAIR = re.compile(r"([A-Za-z_@][\w.@-]{0,40})=(?:\"((?:[^\"\\]|\\.){0,600})\"|([^\s\"]{0,300}))")
-PINO_ERROR, LONG_ENOUGH = 50, 12
+PINO_ERROR, SYSLOG_ERROR, LONG_ENOUGH = 50, 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,29 @@ def _json(text: str) -> Record | None:
     level = next((fields[key] for key in _LEVELS if key in fields), None)
     if isinstance(level, dict):
         level = level.get("name")
-    bad = level >= PINO_ERROR if isinstance(level, (int, float)) else str(level).lower() in _BAD
+    if isinstance(level, (int, float)):
+        bad = level <= SYSLOG_ERROR if "short_message" in fields else level >= PINO_ERROR
+    else:
+        bad = str(level).lower() in _BAD
     if level is None:
         bad = any(key in fields for key in _ERRORS)
         if not bad:
             return None
     return Record(_message(fields), bad)
+
+
+def message_in(text: str) -> str:
+    """What an object at the end of a line says: its stderr, or its message."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(fields, dict):
+        return ""
+    return next(
+        (text for key in ("stderr", "module_stderr", "msg", "message") if (text := _text(fields.get(key)))),
+        "",
+    )
 
 
 def _logfmt(text: str) -> Record | None:

@@ -24,7 +24,8 @@ _UNITTEST = re.compile(r"^(FAIL|ERROR): (\w{1,100}) \(([\w.]{1,200})\)")
 _GO_TEST = re.compile(r"^\s*--- FAIL: (\S{1,200}) \(")
 _CARGO_TEST = re.compile(r"^---- (\S{1,200}) stdout ----")
 _TAP = re.compile(r"^\s*not ok \d+ -? ?(.{1,200})$")
-_JEST = re.compile(r"^\s+● (.{1,200} › .{1,200})$")
+_JEST = re.compile(r"^\s+● (?!Console|Test suite failed)(\S.{0,200})$")
+_TERRAFORM = re.compile(r"^Error: (.{1,200})$")
 _MOCHA = re.compile(r"^\s{2}1\) (.{1,200})$")
 _SUREFIRE = re.compile(r"^\[ERROR\]\s+(\w[\w.$]{0,200}\.\w{1,100}):\d+ ?(.{0,300})$")
 _PANIC = re.compile(r"^thread '[^']{0,100}' (?:\(\d+\) )?panicked at (.{1,300})$")
@@ -92,14 +93,43 @@ def _unittest(lines: Sequence[str]) -> Found | None:
     return None
 
 
-def _tests_named(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], Found | None]:
+def _tests_named(pattern: re.Pattern[str], runner: str) -> Callable[[Sequence[str]], Found | None]:
     def read(lines: Sequence[str]) -> Found | None:
         for line in lines:
             if m := pattern.match(line):
-                return f"test failed: {m.group(1).strip()}", line
+                return f"{runner} test failed: {m.group(1).strip()}", line
         return None
 
     return read
+
+
+def _mocha(lines: Sequence[str]) -> Found | None:
+    """The first failure's title, which stands on lines of growing indent up to a colon."""
+    for i, line in enumerate(lines):
+        if m := _MOCHA.match(line):
+            words = [m.group(1).strip()]
+            for more in lines[i + 1 : i + 5]:
+                if words[-1].endswith(":") or not more.strip():
+                    break
+                words.append(more.strip())
+            return f"mocha test failed: {' > '.join(words).rstrip(':')}", line
+    return None
+
+
+def _terraform(lines: Sequence[str]) -> Found | None:
+    """A title, where it is, and below the excerpt what it means."""
+    for i, line in enumerate(lines):
+        m = _TERRAFORM.match(line)
+        if m is None:
+            continue
+        told = next((text for text in lines[i + 1 : i + 14] if text[:1].isalpha()), "")
+        return f"{m.group(1)}: {told.split('. ')[0].rstrip('.')}" if told else m.group(1), line
+    return None
+
+
+def first_head(lines: Sequence[str]) -> int:
+    """Where the first traceback begins."""
+    return next((i for i, line in enumerate(lines) if _HEAD in line), len(lines))
 
 
 def _go_test(lines: Sequence[str]) -> Found | None:
@@ -108,7 +138,7 @@ def _go_test(lines: Sequence[str]) -> Found | None:
     for line in lines:
         m = _GO_TEST.match(line)
         if m and (found is None or line.startswith(" ")):
-            found = f"test failed: {m.group(1)}", line
+            found = f"go test failed: {m.group(1)}", line
         elif found:
             break
     return found
@@ -173,6 +203,11 @@ def _told(lines: Sequence[str], at: int, head: int) -> Found:
             "",
         )
         return f"{kind}: {code.replace(chr(34), '').replace(chr(39), '')}", line
+    if kind == "FileNotFoundError" and any(
+        text.rstrip().endswith("in _execute_child") for text in lines[head:at]
+    ):
+        command = words.rpartition(": ")[2].strip(" '\"")
+        return f"command not found: {command.rsplit('/', 1)[-1]}", line
     if kind in ("SyntaxError", "IndentationError", "TabError"):
         return _with_file(lines, at), line
     if (not words.strip() and line.rstrip().endswith(":")) or re.search(r"\d+ validation errors?\b", line):
@@ -258,11 +293,11 @@ _READERS: tuple[tuple[str, Callable[[Sequence[str]], Found | None]], ...] = (
     ("short test summary info", _pytest),
     ("\nRan ", _unittest),
     ("--- FAIL: ", _go_test),
-    (" stdout ----", _tests_named(_CARGO_TEST)),
-    (" › ", _tests_named(_JEST)),
-    ("not ok ", _tests_named(_TAP)),
-    ("  1) ", _tests_named(_MOCHA)),
-    ("[ERROR] Failures:", _tests_named(_SUREFIRE)),
+    (" stdout ----", _tests_named(_CARGO_TEST, "cargo")),
+    ("\n  ● ", _tests_named(_JEST, "jest")),
+    ("not ok ", _tests_named(_TAP, "tap")),
+    ("\n  1) ", _mocha),
+    ("[ERROR] Failures:", _tests_named(_SUREFIRE, "junit")),
     (_HEAD, _traceback),
     ("SyntaxError: ", _syntax),
     ("IndentationError: ", _syntax),
@@ -270,4 +305,5 @@ _READERS: tuple[tuple[str, Callable[[Sequence[str]], Found | None]], ...] = (
     ("[cause]: ", _node_cause),
     ("panicked at ", _panic),
     ("terminate called", _exception_line),
+    ("\n  on ", _terraform),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from queuectl.causes import VERSION, Cause, cause_of
 
 OUTPUTS = Path(__file__).parent / "outputs"
-WRONG_MERGES, WRONG_SPLITS = 20, 1
+WRONG_MERGES, WRONG_SPLITS = 27, 3
 """The most that may go wrong, as docs/causes.md says."""
 
 PINNED = (
@@ -104,7 +104,9 @@ def main(argv: Sequence[str]) -> int:
     """Print the table; with -v the pairs that went wrong."""
     if "--golden" in argv:
         sigs = {o.name: o.cause().sig for o in load() if o.name in PINNED}
-        OUTPUTS.with_name("golden.json").write_text(json.dumps({"version": VERSION, "sigs": sigs}, indent=1) + "\n")
+        OUTPUTS.with_name("golden.json").write_text(
+            json.dumps({"version": VERSION, "sigs": sigs}, indent=1) + "\n"
+        )
     names = [word for word in argv if not word.startswith("-")]
     print(
         "| outputs of | outputs | groups | pairs alike | wrong merges | wrong splits | precision | recall |"
