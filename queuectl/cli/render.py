@@ -1,0 +1,393 @@
+"""What a result looks like: one renderer for each type of record, and JSON Lines or CSV of the same.
+
+A renderer is found by the name of the result's class, so that printing one kind of record imports nothing of
+the others. Everything in a record is untrusted: secrets are masked, control characters are spelt out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
+
+from queuectl.display import csv_cell, escape_terminal, mask_secrets
+
+Lines = Iterator[str]
+
+
+def render(result: Any, form: str, out: TextIO, err: TextIO) -> None:
+    """Print a verb's result as `human`, `json` or `csv`; what was left out is said on `err`."""
+    if result is None:
+        return
+    if form == "json":
+        _write_json(result, out)
+    elif form == "csv":
+        _write_csv(result, out)
+    else:
+        for line in _human(result)(result):
+            out.write(line + "\n")
+    out.flush()
+    left_out = getattr(result, "left_out", 0)
+    if left_out and isinstance(result, list):
+        err.write(f"{left_out:,} more not shown; raise --limit or narrow the filter\n")
+
+
+def exit_code(result: Any) -> int:
+    """Return 0, or what a result says that is no error: 1 some jobs failed, 5 everything was refused."""
+    match type(result).__name__:
+        case "WaitResult":
+            return 0 if result else 1
+        case "ActionResult":
+            return 5 if result.skipped and not result.done else 0
+        case "Report":
+            return 0 if result else 1
+    return 0
+
+
+def safe(text: Any) -> str:
+    """Return untrusted text as one line for a terminal."""
+    return escape_terminal(mask_secrets(str(text)))
+
+
+def local(ms: int | None) -> str:
+    """Return milliseconds since the epoch as local time, `2025-11-30 15:30:22`."""
+    return "-" if ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms // 1000))
+
+
+def span(ms: float | None) -> str:
+    """Return a duration as `850ms`, `2.5s`, `3m20s` or `2h05m`."""
+    if ms is None:
+        return "-"
+    if ms < 1000:
+        return f"{ms:.0f}ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f}s".replace(".0s", "s")
+    minutes, seconds = divmod(int(ms // 1000), 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{hours}h{rest:02d}m" if hours else f"{minutes}m{seconds:02d}s"
+
+
+def size(count: int | None) -> str:
+    """Return bytes as `512 B`, `3.4 MiB`."""
+    if count is None:
+        return "-"
+    amount, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+# -- for people ----------------------------------------------------------------------------------
+
+
+def _human(result: Any) -> Callable[[Any], Lines]:
+    for kind in type(result).__mro__:
+        if kind.__name__ in HUMAN:
+            return HUMAN[kind.__name__]
+    return _many if isinstance(result, (list, tuple)) else _fields
+
+
+def _job(job: Any) -> Lines:
+    yield f"Job added successfully with ID: {safe(job.id)}"
+
+
+def _job_list(jobs: Any) -> Lines:
+    for job in jobs:
+        yield ""
+        yield f"ID: {safe(job.id)}"
+        yield f"Command: {safe(job.command)}"
+        yield f"State: {safe(job.state)}"
+        yield f"Attempts: {job.attempts}"
+        yield f"Max Retries: {job.max_retries}"
+        yield f"Created At: {local(job.created_at_ms)}"
+        yield f"Updated At: {local(job.updated_at_ms)}"
+    if not jobs:
+        yield "No jobs found."
+
+
+def _dead_list(jobs: Any) -> Lines:
+    yield from ("", "===== DEAD LETTER QUEUE =====", "")
+    for job in jobs:
+        yield f"ID: {safe(job.id)}"
+        yield f"Command: {safe(job.command)}"
+        yield f"Attempts: {job.attempts}"
+        yield f"Max_retries: {job.max_retries}"
+        yield f"Updated: {local(job.updated_at_ms)}"
+        yield ""
+    if not jobs:
+        yield from ("No jobs in the DLQ.", "")
+    yield "=============================="
+
+
+def _status(status: Any) -> Lines:
+    yield from ("", "===== JOB STATES =====")
+    if status.left_out:
+        yield "   ".join(f"{state}: {count:,}" for state, count in status.counts.items() if count)
+    for job in status.jobs:
+        yield f"ID: {safe(job.id)}   State: {safe(job.state)}"
+    if status.left_out:
+        yield f"({status.left_out:,} older jobs not shown)"
+    if not status.jobs:
+        yield "No jobs."
+    if status.paused:
+        yield f"Paused: {', '.join(safe(q) for q in status.paused)}"
+    yield from ("", "===== ACTIVE WORKERS =====")
+    for worker in status.workers:
+        yield f"Worker: {safe(worker.id)}   Heartbeat: {local(worker.heartbeat_at_ms)}"
+    if not status.workers:
+        yield "No active workers."
+    yield "==========================="
+
+
+def _details(details: Any) -> Lines:
+    job = details.job
+    yield from _job_list([job])
+    yield f"Queue: {safe(job.queue)}"
+    for title, value in (
+        ("Reason", job.reason),
+        ("Error", job.error),
+        ("Cause", job.error_sig),
+        ("Tags", job.tags),
+    ):
+        if value:
+            yield f"{title}: {safe(value if isinstance(value, str) else ' '.join(value)).strip()}"
+    if job.run_at_ms and str(job.state) in ("scheduled", "failed"):
+        yield f"Due At: {local(job.run_at_ms)}"
+    if details.runs:
+        yield from ("", "Runs:")
+        for run in details.runs:
+            yield "  " + _run_line(run)
+
+
+def _run_line(run: Any) -> str:
+    lasted = None if run.started_at_ms is None else max(0, run.finished_at_ms - run.started_at_ms)
+    used = None if run.cpu_user_ms is None else run.cpu_user_ms + (run.cpu_sys_ms or 0)
+    parts = [
+        f"{run.run}  {local(run.started_at_ms)}  {safe(run.outcome):<9}  {span(lasted):>6}",
+        f"CPU {span(used)}  memory {size(run.max_rss)}  output {size(run.stdout_bytes + run.stderr_bytes)}",
+    ]
+    if run.reason:
+        parts.append(safe(run.reason))
+    return "  ".join(parts)
+
+
+def _workers(workers: Any) -> Lines:
+    rows = [
+        (
+            safe(w.id),
+            safe(w.state),
+            str(w.pid),
+            safe(w.job_id or "-"),
+            str(w.done),
+            str(w.failed),
+            local(w.heartbeat_at_ms),
+        )
+        for w in workers
+    ]
+    yield from _columns(
+        ("WORKER", "STATE", "PID", "JOB", "DONE", "FAILED", "HEARTBEAT"), rows, "No active workers."
+    )
+
+
+def _causes(causes: Any) -> Lines:
+    rows = [
+        (
+            safe(c.sig),
+            f"{c.count:,}",
+            f"{c.jobs:,}",
+            local(c.last_seen_ms),
+            safe(c.example_job or "-"),
+            safe(c.message)[:200],
+        )
+        for c in causes
+    ]
+    yield from _columns(("CAUSE", "RUNS", "JOBS", "LAST SEEN", "EXAMPLE", "MESSAGE"), rows, "No failures.")
+
+
+def _action(result: Any) -> Lines:
+    """Report id by id: the notes, or what was or would be done, and why others were skipped."""
+    would = "would be " if result.dry_run else ""
+    notes = tuple(getattr(result, "notes", ()))
+    if notes and not result.dry_run:
+        yield from (safe(note) for note in notes)
+    else:
+        for job_id in result.done:
+            yield f"{safe(job_id)}: {would}{PAST.get(result.verb, result.verb + ' done')}"
+        yield from (safe(note) for note in notes)
+    for job_id, why in result.skipped:
+        yield f"{safe(job_id)}: skipped, {safe(why)}"
+    if not result.done and not result.skipped and not notes:
+        yield f"Nothing to {result.verb}."
+
+
+PAST = {
+    "retry": "requeued",
+    "dlq retry": "requeued",
+    "cancel": "cancelled",
+    "delete": "deleted",
+    "purge": "deleted",
+    "dlq purge": "deleted",
+    "prune": "deleted",
+    "bump": "moved to the front",
+    "edit": "changed",
+    "stop": "stopped",
+}
+
+
+def _wait(result: Any) -> Lines:
+    counts: dict[str, int] = {}
+    for state in result.states.values():
+        counts[str(state)] = counts.get(str(state), 0) + 1
+    yield ", ".join(f"{count:,} {state}" for state, count in counts.items()) or "Nothing to wait for."
+    for job_id in result.failed[:20]:
+        yield f"{safe(job_id)}: {safe(result.states[job_id])}"
+    if len(result.failed) > 20:
+        yield f"({len(result.failed) - 20:,} more)"
+
+
+def _text(text: Any) -> Lines:
+    yield escape_terminal(mask_secrets(text), multiline=True).removesuffix("\n")
+
+
+def _number(value: Any) -> Lines:
+    yield str(value)
+
+
+def _many(results: Any) -> Lines:
+    for result in results:
+        yield from _human(result)(result)
+
+
+def _fields(result: Any) -> Lines:
+    plain = _plain(result)
+    if not isinstance(plain, Mapping):
+        yield safe(plain)
+        return
+    longest = max((len(str(key)) for key in plain), default=0)
+    for key, value in plain.items():
+        yield f"{safe(key):<{longest}}  {safe(value)}"
+
+
+def _columns(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], otherwise: str) -> Lines:
+    if not rows:
+        yield otherwise
+        return
+    widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
+    for row in [titles, *rows]:
+        yield "  ".join(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip()
+
+
+HUMAN: dict[str, Callable[[Any], Lines]] = {
+    "Job": _job,
+    "JobList": _job_list,
+    "DeadList": _dead_list,
+    "Status": _status,
+    "JobDetails": _details,
+    "WorkerList": _workers,
+    "CauseList": _causes,
+    "ActionResult": _action,
+    "WaitResult": _wait,
+    "str": _text,
+    "int": _number,
+    "float": _number,
+}
+
+
+# -- for programs --------------------------------------------------------------------------------
+
+
+def records(result: Any) -> Iterable[Any]:
+    """Return the records of a result as plain data with secrets masked: one for each line or row."""
+    many = isinstance(result, (list, tuple)) and not hasattr(result, "as_dict")
+    return (_masked(_plain(r)) for r in (result if many else [result]))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "as_dict"):
+        return _plain(value.as_dict())
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, (int, float)):
+        return value
+    names = getattr(value, "__dataclass_fields__", None)
+    return {name: _plain(getattr(value, name)) for name in names} if names else str(value)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_secrets(value)
+    if isinstance(value, dict):
+        return {k: _masked(v) for k, v in value.items()}
+    return [_masked(v) for v in value] if isinstance(value, list) else value
+
+
+def _write_json(result: Any, out: TextIO) -> None:
+    for record in records(result):
+        out.write(_json(record) + "\n")
+
+
+def _json(value: Any) -> str:
+    """Return JSON on one line, control and direction characters escaped, so that it is safe on a terminal."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _write_csv(result: Any, out: TextIO) -> None:
+    write = _escaped(out.write) if out.isatty() else out.write
+    for i, row in enumerate(_rows(result)):
+        write(",".join(_quoted(cell if i == 0 else csv_cell(_cell(cell))) for cell in row) + "\n")
+
+
+def _quoted(cell: Any) -> str:
+    """Return a cell as RFC 4180 has it; a lone carriage return is quoted too, which Python's csv forgets."""
+    text = "" if cell is None else str(cell)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
+
+
+def _escaped(write: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: write(escape_terminal(text, multiline=True))
+
+
+def _rows(result: Any) -> Iterator[list[Any]]:
+    """Yield the header and then the rows of a result."""
+    kind = type(result).__name__
+    if kind == "Status":
+        yield ["state", "jobs"]
+        yield from ([str(state), count] for state, count in result.counts.items())
+    elif kind == "ActionResult":
+        yield ["id", "done", "reason"]
+        yield from ([job_id, True, None] for job_id in result.done)
+        yield from ([job_id, False, _masked(why)] for job_id, why in result.skipped)
+    elif kind == "WaitResult":
+        yield ["id", "state"]
+        yield from ([job_id, str(state)] for job_id, state in result.states.items())
+    else:
+        yield from _record_rows(result)
+
+
+def _record_rows(result: Any) -> Iterator[list[Any]]:
+    header: list[str] = list(getattr(result, "columns", ()))
+    if header:
+        yield header
+    for record in records(result):
+        row = record if isinstance(record, dict) else {"value": record}
+        if not header:
+            header = list(row)
+            yield header
+        yield [row.get(name) for name in header]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _json(value) if isinstance(value, (list, dict)) else value
