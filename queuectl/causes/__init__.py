@@ -18,7 +18,7 @@ from queuectl.causes.rules import Rule, parse_rules
 
 __all__ = ["VERSION", "Cause", "Rule", "cause_of", "parse_rules"]
 
-VERSION = 2
+VERSION = 3
 """Stored with each run; raised whenever any output may get another sig."""
 
 LINE_CHARS = 300

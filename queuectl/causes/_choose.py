@@ -47,7 +47,11 @@ def _of_stream(data: bytes, bonus: int) -> Pick | None:
 def _of_lines(lines: Sequence[str], bonus: int) -> Pick | None:
     found = _structured.find(lines)
     if found is not None and found[0].startswith("subprocess.CalledProcessError: "):
-        inner = _by_words(lines[: _structured.first_head(lines)], bonus)
+        before = lines[: _structured.last_head(lines)]
+        told = _structured.find(before)
+        if told is not None:
+            return Pick(STRUCTURED + bonus, *told)
+        inner = _by_words(before, bonus)
         if inner is not None and inner.tier >= WEAK:
             return inner
     if found is not None:
@@ -61,7 +65,7 @@ _WORDS = (
     "fault", "overflow", "exceed", "mismatch", "corrupt", "unreachable", "too ", "bad ", "giving up", "forbidden", "unauthor", "expired", "conflict",
     "reject", "exhausted", "exit status", "unsupported", "must ", "required", "unbound", "unreadable", "disconnect", "reset by", "broken pipe", "lost",
     "e: ", "violat", "http ", "unterminated", "deadlock", "locked", "duplicate", "already ", "out of ", "insufficient", "quota", "what()", "unresolved",
-    "stale", "unused", "ambiguous", "redefin", "sc2", "toomany",
+    "stale", "unused", "ambiguous", "redefin", "sc2", "toomany", "multiple def",
 )  # fmt: skip
 _LEVEL_FIELDS = (
     '"level"',
@@ -87,10 +91,10 @@ _STRONG_FOLDED = re.compile(
 )
 _COMPILER = re.compile(
     r"^\S{1,200}?(?::\d+|\(\d+)(?:[:,]\d+\)?)?(?::|\))(?: -)? (?:fatal )?error\b|^\S{1,200}:\d+(?::\d+)? - error TS|^error(?:\[E\d+\]| TS\d+)?: "
-    r"|^\[error\] |^\S{1,200}:\d+: \w+ error : |^(?:\S{1,200}:\d+:\d+:? )?[A-Z]{1,4}\d{3,5}\b|\bSC\d{4}\b|: undefined reference to |: cannot find -l|^\[ERROR\] |^npm (?:ERR!|error) |^(?:\S{1,100}\.go:\d+:\d+: )|^E: |^CMake Error"
+    r"|^\[error\] |^\S{1,200}:\d+: \w+ error : |^(?:\S{1,200}:\d+:\d+:? )?[A-Z]{1,4}\d{3,5}\b|\bSC\d{4}\b|: multiple definition of |: undefined reference to |: cannot find -l|^\[ERROR\] |^npm (?:ERR!|error) |^(?:\S{1,100}\.go:\d+:\d+: )|^E: |^CMake Error"
 )
 _CLOSING = re.compile(
-    r"^(?:Execution of .{1,200} aborted|make(?:\[\d+\])?: \*\*\* \[|collect2: |ninja: build stopped|FAILED(?: \(|: |$)|BUILD FAIL|Build failed|\d+ errors?(?: generated)?\.?$|"
+    r"^(?:(?:\W*(?:ERROR|Error|error|FATAL|fatal)\W+)?(?:the )?(?:[Jj]ob|[Ss]cript|[Bb]uild|[Ss]tep|[Tt]ask|[Pp]ipeline|[Pp]rocess) failed(?! (?:to|because|with|for))[^:]{0,40}$|Error (?:while processing|reinitializing|splitting the argument|initializing)|Failed to inject|Execution of .{1,200} aborted|make(?:\[\d+\])?: \*\*\* \[|collect2: |ninja: build stopped|FAILED(?: \(|: |$)|BUILD FAIL|Build failed|\d+ errors?(?: generated)?\.?$|"
     r"compilation terminated|(?:\S{1,60}(?: \(child\))?: )?(?:Exiting with failure status|Error is not recoverable|Child returned status|error exit delayed)|"
     r"error: (?:could not compile|aborting due to|test failed|failed to push some refs|build failed|process didn't exit|failed to run custom)|"
     r"rsync error: |fatal: (?:Could not read from remote|the remote end hung up|clone of)|(?:scp|sftp): [Cc]onnection closed|[Cc]onnection closed by|lost connection|"
@@ -102,7 +106,7 @@ _CLOSING = re.compile(
 )
 _CLOSING_MV = re.compile(r"^mv: ")
 _NOISE = re.compile(
-    r"^(?:[\s\W_]*$|\[error\] +(?:[>|\d]|\W*$)|\s*\[C\]: |stack traceback|\s+\S{1,200}:\d+: in |\d+: \(|\s+dmesg\(|Time: |Snapshots: |Test Suites: |Tests: |Ran all test|\s+-->|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
+    r"^(?:[\s\W_]*$|\s+(?:code|errno|syscall|path|address|port|type|requiredBy|hostname|url|signal|killed|cmd|stdout|stderr|status): |\[error\] +(?:[>|\d]|\W*$)|\s*\[C\]: |stack traceback|\s+\S{1,200}:\d+: in |\d+: \(|\s+dmesg\(|Time: |Snapshots: |Test Suites: |Tests: |Ran all test|\s+-->|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
     r"= |[Uu]sage:|\s*For more information|For more|Try '|Try `|See '|See also|See: |[Ss]ee |Run '|run with |Picked up |To see the full|Re-run Maven|Node\.js v|"
     r"Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
     r"\s*Is the server running|\s*location: |\s*symbol: |In file included|In function|\S+: In (?:function|member|constructor)|\S+: At top level|  % Total|\s+Dload|npm notice|"

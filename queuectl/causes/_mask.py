@@ -19,7 +19,7 @@ _LEVEL = re.compile(
     r"^(?:<t>|[\s\[\]()|:,*<>-])*(?:\[?\b(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|EMERG|ALERT|FAILURE|Error|error)\b\]?[\s:|\])-]*"
     r"(?:<t>[\s:|,\])-]*)?)+(?=\S)"
 )
-_LEAD_TIME = re.compile(r"^(?:[\s\[(]*<t>[\s\])|,:-]*)+")
+_LEAD_TIME = re.compile(r"^(?:\[\d{1,8}\] |[\s\[(]*<t>[\s\])|,:-]*)+")
 _KLOG = re.compile(r"^[EF]\d{4} \S{8,20} +\d+ [\w.-]{1,60}:\d+\] ")
 _SYSLOG = re.compile(r"^<t> [\w.-]{1,60} ([\w./-]{1,40})\[\d+\]: ")
 _THREAD = re.compile(
@@ -106,11 +106,12 @@ _OPERAND = re.compile(
     r"Directory not empty|Operation not permitted|No space left|Cannot (?:stat|open)|Directory nonexistent|not in gzip|unexpected end of file))"
 )
 _BAD_BYTE = re.compile(r"invalid (?:start|continuation) byte")
+_WITH_EXTENSION = re.compile(r"<path>\.\w{1,8}")
 _ARITY = re.compile(r"^[\w.:]+/\d{1,2}$")
 _PATH = re.compile(
     r"(?<![\w<>/.])(?:~|\.{1,2}|[A-Za-z]:)?(?:/(?:[\w.@%+=,~{}-]|<t>|<id>|<hex>){1,200}){1,30}/?(?::\d+(?::\d+)?)?"
     r"|(?<![\w<>/.])[\w.@%+=,~-]{1,120}(?:/(?:[\w.@%+=,~-]|<t>|<id>|<hex>){1,120}){1,30}/?(?::\d+(?::\d+)?)?"
-    r"|(?<![\w<>/.])[\w@%+=,~-]{1,120}(?:\.[\w-]{1,40}){0,3}\.(?:[a-z][a-z0-9]{0,6}|[chyR])(?![\w(])(?::\d+(?::\d+)?)?"
+    r"|(?<![\w<>/.])[\w@%+=,~-]{1,120}(?:\.[\w-]{1,40}){0,3}\.(?:[a-z][a-z0-9]{0,6}|[chyR])(?![\w(]|\.[A-Z]\w{0,60}?[a-z]|\.[a-z]\w{0,40}[.(])(?::\d+(?::\d+)?)?"
 )
 _SUBJECT = re.compile(r"^<path>\.\w{1,8}: (?!No such)")
 _EXTENSIONS = frozenset(
@@ -230,13 +231,13 @@ _UNSHIELD = {shielded: plain for plain, shielded in _SHIELD.items()}
 _NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
 _KEEP_BEFORE = re.compile(
     r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\bcode|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
-    r"|\brc|\bSQLSTATE|\bnpm|\banswered|\bresponse(?: code)?|\bstatusCode)[\s:=#(\[-]{0,3}-?$",
+    r"|\brc|\bSQLSTATE|\bnpm|\banswered|\breplied|\bresponse(?: code)?|\bstatusCode)[\s:=#(\[-]{0,3}-?$",
     re.IGNORECASE,
 )
 _CODE_BEFORE = re.compile(r"(?:^|[^A-Za-z0-9_])[A-Z]{1,5}$")
 _REASON_AFTER = re.compile(
     r"\s?[:-]?\s?\(?(?:Client Error|Server Error|Service Unavailable|Not Found|Bad Request|Bad Gateway|Gateway Time|Internal Server|"
-    r"Unauthori[sz]ed|Forbidden|Too Many|Conflict|Gone|Request Timeout|Method Not|Unprocessable|Payment|Precondition|Not Acceptable)",
+    r"Unauthori[sz]ed|Forbidden|Too Many|Conflict|Gone|Request Timeout|Method Not|Unprocessable|Payment|Payload|Content Too|Length Req|Locked|URI Too|Precondition|Not Acceptable)",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
@@ -281,6 +282,8 @@ def template_of(text: str) -> str:
         s = _OPENED.sub(lambda m: _path_word(m.group(0)), s)
     if "/" in s or "." in s:
         s = _PATH.sub(lambda m: _path(m.group(0)), s)
+    if "ermission denied" in s or "not permitted" in s:
+        s = _WITH_EXTENSION.sub("<path>", s)  # a right is missing, whatever the file
     s = _SUBJECT.sub("<path>: ", s)
     if "=" in s or "@" in s:
         s = _PIN.sub("", s)
@@ -308,7 +311,11 @@ def _without_place(s: str) -> str:
         s = _PERL_AT.sub("", s)
     if s.startswith("rsync: ["):
         s = _RSYNC.sub(r"rsync: \1 ", s)
-    s = _TOLD_BY.sub("", s)
+    if "UnknownHostException" in s:
+        s = s.removesuffix(": Name or service not known").removesuffix(
+            ": Temporary failure in name resolution"
+        )
+    s = _TOLD_BY.sub("", s.removeprefix("root:"))
     return _ASIDE.sub(r"\1", s) if any(mark in s for mark in _ASIDE_MARKS) else s
 
 

@@ -127,9 +127,9 @@ def _terraform(lines: Sequence[str]) -> Found | None:
     return None
 
 
-def first_head(lines: Sequence[str]) -> int:
-    """Where the first traceback begins."""
-    return next((i for i, line in enumerate(lines) if _HEAD in line), len(lines))
+def last_head(lines: Sequence[str]) -> int:
+    """Where the last traceback begins."""
+    return next((i for i in range(len(lines) - 1, -1, -1) if _HEAD in lines[i]), len(lines))
 
 
 def _go_test(lines: Sequence[str]) -> Found | None:
