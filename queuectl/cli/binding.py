@@ -68,13 +68,15 @@ def _print_nothing(_: object) -> None:
     """Print nothing: the result is rendered after it has run."""
 
 
-# What Fire imports for coroutines, pager, help pages, REPL, its own completion and Windows: two thirds of its
-# import. We use none of it, and asyncio alone brings ssl, logging and concurrent.futures.
+# What Fire imports for coroutines, pager, help pages, REPL, its own flags and completion, and Windows: three
+# quarters of its import. We use none of it, and asyncio alone brings ssl, logging and concurrent.futures.
 _UNUSED = (
+    "argparse",
     "asyncio",
     "fire.completion",
     "fire.console",
     "fire.console.console_io",
+    "fire.docstrings",
     "fire.formatting_windows",
     "fire.helptext",
     "fire.interact",
@@ -90,21 +92,19 @@ def import_fire() -> Any:
         import fire
 
         return fire
-    for name in _UNUSED:
-        sys.modules[name] = ModuleType(name)
-    sys.modules["fire.console"].console_io = sys.modules["fire.console.console_io"]  # type: ignore[attr-defined]
+    stubs = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
+    sys.modules.update(stubs)
+    sys.modules["fire.console"].console_io = stubs["fire.console.console_io"]  # type: ignore[attr-defined]
     try:
         import fire
         import fire.inspectutils
         import fire.parser
     finally:
-        for name in _UNUSED:
+        for name in stubs:
             del sys.modules[name]
     fire.inspectutils.IsCoroutineFunction = _no_coroutines
     fire.inspectutils.GetFileAndLine = _nowhere  # it reads the source file of whatever it is given
-    fire.parser.CreateParser = (
-        _NoFireFlags  # argparse measures the terminal, which imports shutil and its compressors
-    )
+    fire.parser.CreateParser = _NoFireFlags  # for flags after `--`; imports shutil and its compressors
     return fire
 
 
