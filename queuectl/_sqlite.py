@@ -1,0 +1,380 @@
+"""The file: SQLite opened our way, and the only module that imports sqlite-utils.
+
+One engine per process: sqlite-utils takes pysqlite3 when it is installed, so we do too; two engines on one file in one process
+drop each other's POSIX locks. For the same reason nothing here opens, reads or copies the database file itself: what must be known
+of it is asked with `stat`, or of SQLite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import importlib.util
+import os
+import random
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from queuectl.errors import DatabaseBusy, DatabaseMoved, DatabaseRefused, DiskFull, InvalidValue, NotSupported, QueuectlError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import sqlite_utils
+else:
+    sqlite3 = importlib.import_module("pysqlite3" if importlib.util.find_spec("pysqlite3") else "sqlite3")
+
+APPLICATION_ID = 0x71637431  # "qct1"
+BUSY_S = 30.0
+CHECKPOINT_BYTES = 4 << 20
+BUSY_CODES = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED (primary codes)
+NETWORK_FS = ("nfs", "cifs", "smb", "9p", "virtiofs", "fuse", "ceph", "lustre", "gfs", "ocfs", "afs", "glusterfs", "vboxsf", "prl_fs", "beegfs")
+
+lean = False  # set by command and worker processes: sqlite-utils is then imported without pandas and numpy
+
+_orphans: list[Any] = []  # connections inherited through fork: never used, never closed (closing would drop the parent's WAL)
+
+
+def utils() -> Any:
+    """Import sqlite-utils; in a lean process without the pandas and numpy that it would import along."""
+    if "sqlite_utils" in sys.modules or not lean:
+        return importlib.import_module("sqlite_utils")
+    masked = [m for m in ("pandas", "numpy") if m not in sys.modules]
+    for name in masked:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("sqlite_utils")
+    finally:
+        for name in masked:
+            del sys.modules[name]
+
+
+class Connection:
+    """One open database: `write()` for changes, `rows()` for questions, `utils` for sqlite-utils' face of the same connection.
+
+    Args:
+        path: absolute path of an existing database file.
+        waiting: called again and again while the write lock is held by somebody else (a worker beats its heart there).
+    """
+
+    def __init__(self, path: str, *, waiting: Callable[[], None] | None = None) -> None:
+        self.path = path
+        self.waiting = waiting
+        self.pid = os.getpid()
+        self.rollback_journal = _rollback_wanted()
+        self.has_wal = False
+        self.wal_bytes = 0
+        uri = f"file:{quote(path)}?mode=rw"
+        with translated(path):
+            self.sql: sqlite3.Connection = sqlite3.connect(
+                uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+        self._utils: sqlite_utils.Database | None = None
+        self._file = _inode(path)
+        self._wal: tuple[int, int] | None = None
+
+    def configure(self) -> None:
+        """Set what a connection must set each time; the journal mode is part of the file."""
+        self.has_wal = not self.rollback_journal
+        sync = "extra" if self.rollback_journal else "full"
+        for pragma in (f"synchronous={sync}", "wal_autocheckpoint=0", "foreign_keys=on", "trusted_schema=off", "temp_store=memory"):
+            self.rows(f"pragma {pragma}")
+
+    def close(self) -> None:
+        """Close the connection, unless it was inherited through fork."""
+        if self.pid != os.getpid():
+            _orphans.append(self.sql)
+            return
+        self.sql.close()
+
+    @property
+    def utils(self) -> sqlite_utils.Database:
+        """The same connection as a sqlite-utils Database, for schema, reports and maintenance."""
+        if self._utils is None:
+            self._utils = utils().Database(self.sql, execute_plugins=False)
+        return self._utils
+
+    def rows(self, sql: str, args: Any = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of one read, or of one statement inside `write()`."""
+        self._check_pid()
+        patience = _Patience(self.path, self.waiting)
+        while True:
+            try:
+                return self.sql.execute(sql, args).fetchall()
+            except sqlite3.OperationalError as e:
+                if self.sql.in_transaction or not _is_busy(e):
+                    raise self.fault(e) from e
+                patience.wait()
+            except sqlite3.DatabaseError as e:
+                raise self.fault(e) from e
+
+    def one(self, sql: str, args: Any = ()) -> tuple[Any, ...] | None:
+        """Return the first row, or None."""
+        rows = self.rows(sql, args)
+        return rows[0] if rows else None
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One `begin immediate` transaction: committed, synced and checked when the block ends without an error.
+
+        Raises:
+            DatabaseBusy: the write lock was held by others for 30 s.
+            DatabaseMoved: the file was replaced while open; what was written is not acknowledged.
+            DiskFull: no space; nothing was written.
+        """
+        if self.sql.in_transaction:
+            yield self.sql
+            return
+        self._check_pid()
+        self._begin()
+        try:
+            yield self.sql
+            self.sql.execute("commit")
+        except BaseException as e:
+            if self.sql.in_transaction:
+                self.sql.execute("rollback")
+            if isinstance(e, sqlite3.DatabaseError) and not isinstance(e, sqlite3.IntegrityError):
+                raise self.fault(e) from e
+            raise
+        self.check_place()
+
+    def _begin(self) -> None:
+        patience = _Patience(self.path, self.waiting)
+        while True:
+            try:
+                self.sql.execute("begin immediate")
+                return
+            except sqlite3.OperationalError as e:
+                if not _is_busy(e):
+                    raise self.fault(e) from e
+                patience.wait()
+
+    def check_place(self) -> None:
+        """Check that the path still names the file we hold, and its -wal the log we wrote to."""
+        try:
+            here = _inode(self.path)
+            wal = None
+            if self.has_wal:
+                found = os.stat(self.path + "-wal")
+                wal = (found.st_dev, found.st_ino)
+                self.wal_bytes = found.st_size
+        except OSError:
+            here = wal = None
+        if here != self._file or (self._wal is not None and wal != self._wal):
+            raise DatabaseMoved(
+                f"database was moved: {self.path} or its -wal was deleted or replaced while open; "
+                "the last change was not acknowledged. Restore the file, then start again"
+            )
+        self._wal = wal
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed."""
+        return int(self.rows("pragma data_version")[0][0])
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database, under a sibling's write lock.
+
+        SQLite before 3.51.3 can lose pages when a checkpoint races with a reset of the log; while nobody can write, none is reset.
+        """
+        if self.rollback_journal:
+            return
+        sibling = Connection(self.path, waiting=self.waiting)
+        try:
+            sibling._begin()
+            self.rows("pragma wal_checkpoint(passive)")
+            sibling.sql.execute("rollback")
+        finally:
+            sibling.close()
+
+    def checkpoint_if_large(self) -> None:
+        """Checkpoint when the log has passed 4 MiB."""
+        if self.wal_bytes > CHECKPOINT_BYTES:
+            self.checkpoint()
+            self.wal_bytes = 0
+
+    def fault(self, error: sqlite3.DatabaseError) -> QueuectlError:
+        """Return an engine's error in our words."""
+        return _fault(error, self.path)
+
+    def _check_pid(self) -> None:
+        if self.pid != os.getpid():
+            raise QueuectlError("this connection was opened before a fork; open the queue again in the child process")
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in BUSY_CODES
+
+
+class _Patience:
+    """Waiting for the write lock: short random naps, so that of many waiters each gets its turn."""
+
+    def __init__(self, path: str, waiting: Callable[[], None] | None) -> None:
+        self.path, self.waiting = path, waiting
+        self.since = 0.0
+
+    def wait(self) -> None:
+        now = time.monotonic()
+        self.since = self.since or now
+        if now - self.since > BUSY_S:
+            raise DatabaseBusy(f"{self.path}: another program has held the write lock for {BUSY_S:g} s; end it and try again")
+        if self.waiting:
+            self.waiting()
+        time.sleep(random.uniform(0.0001, 0.0006) if now - self.since < 1 else random.uniform(0.001, 0.004))
+
+
+@contextlib.contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn the engine's errors into ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as e:
+        raise _fault(e, path) from e
+
+
+def _fault(error: sqlite3.DatabaseError, path: str) -> QueuectlError:
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    if code in BUSY_CODES:
+        return DatabaseBusy(f"{path}: locked by another program; try again")
+    if code in (11, 26):  # CORRUPT, NOTADB
+        return DatabaseRefused(f"{path}: not a queuectl database, or damaged ({error}); it was left untouched: restore a backup or name another file")
+    if code == 13 or (code == 10 and "disk" in str(error) and _no_space(path)):
+        return DiskFull(f"{path}: no space left on the disk; nothing was recorded. Free some space and try again")
+    if code in (8, 14):  # READONLY, CANTOPEN
+        return DatabaseRefused(f"{path}: cannot be opened for writing ({error}); check the permissions of the file and its folder")
+    return QueuectlError(f"{path}: {error}")
+
+
+def _no_space(path: str) -> bool:
+    info = os.statvfs(os.path.dirname(path))
+    return info.f_bavail * info.f_frsize < 1 << 20
+
+
+def _inode(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _rollback_wanted() -> bool:
+    value = os.environ.get("QUEUECTL_JOURNAL", "wal")
+    if value not in ("wal", "rollback"):
+        raise InvalidValue(f"QUEUECTL_JOURNAL: expected wal or rollback, got {value!r}")
+    return value == "rollback"
+
+
+# --- the place -------------------------------------------------------------------------------------------------------
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return the path of a database as we use it everywhere: absolute, its folder resolved, itself not followed."""
+    given = os.fspath(path)
+    if not isinstance(given, str) or not given.strip() or "\0" in given or "\n" in given:
+        raise InvalidValue(f"--db: expected a path, got {given!r}")
+    folder, name = os.path.split(os.path.abspath(given))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def check_file(path: str) -> None:
+    """Refuse a database file that is unsafe to run commands from. Looks, touches nothing.
+
+    Raises:
+        DatabaseRefused: a folder, symlink, hard link, somebody else's or world-writable file, or an open folder.
+        NotSupported: a network file system, on which the write-ahead log cannot work.
+    """
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        raise DatabaseRefused(f"{path}: is a symbolic link; give the file itself")
+    if not stat.S_ISREG(found.st_mode):
+        raise DatabaseRefused(f"{path}: expected a file, found {_kind(found.st_mode)}")
+    if found.st_size == 0:
+        raise DatabaseRefused(f"{path}: is an empty file that queuectl did not make; remove it or name another")
+    if found.st_nlink > 1:
+        raise DatabaseRefused(f"{path}: has {found.st_nlink} hard links; SQLite needs a file with one name. Copy it with `sqlite3 … .backup`")
+    if found.st_uid != os.geteuid():
+        raise DatabaseRefused(f"{path}: belongs to user {found.st_uid}; commands run as you, so only your own file is used")
+    if found.st_mode & stat.S_IWOTH:
+        raise DatabaseRefused(f"{path}: anyone may write to it and so run commands as you; chmod o-w {path}")
+    check_folder(os.path.dirname(path))
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a folder that everybody may write to, and file systems without shared memory."""
+    try:
+        mode = os.stat(folder).st_mode
+    except OSError as e:
+        raise DatabaseRefused(f"{folder}: {e.strerror}; the database's folder must exist or be creatable") from None
+    if not stat.S_ISDIR(mode):
+        raise DatabaseRefused(f"{folder}: expected a folder, found {_kind(mode)}")
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise DatabaseRefused(f"{folder}: anyone may write to this folder; chmod o-w {folder}, or move the database")
+    kind = file_system(folder)
+    if kind.startswith(NETWORK_FS) and not _rollback_wanted():
+        raise NotSupported(
+            f"{folder}: is on {kind}, where SQLite's write-ahead log is unsafe; use a local path, "
+            "or set QUEUECTL_JOURNAL=rollback and use the queue from this one host only"
+        )
+
+
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a FIFO" if stat.S_ISFIFO(mode) else "a device or socket"
+
+
+def file_system(folder: str) -> str:
+    """Return the type of the file system a folder is on (from /proc/self/mountinfo), or '' when unknown."""
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                head, _, tail = line.partition(" - ")
+                if head.split()[2] == wanted:
+                    return tail.split()[0]
+    except OSError:
+        pass
+    return ""
+
+
+def create(path: str, fill: Callable[[Connection], None]) -> None:
+    """Make a new database so that it appears whole or not at all: filled beside its place, then renamed into it.
+
+    All creators queue for a lock on the folder, so one makes it and the others find it.
+    """
+    folder = os.path.dirname(path)
+    try:
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        check_folder(folder)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as e:
+        raise DatabaseRefused(f"{folder}: {e.strerror}; the database's folder must exist or be creatable") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not os.path.lexists(path):
+            _make(path, folder, fill)
+            os.fsync(handle)
+    except OSError as e:
+        if isinstance(e, QueuectlError):
+            raise
+        raise DatabaseRefused(f"{path}: cannot be created: {e.strerror}") from None
+    finally:
+        os.close(handle)
+
+
+def _make(path: str, folder: str, fill: Callable[[Connection], None]) -> None:
+    draft = os.path.join(folder, f".{os.path.basename(path)}.new")
+    for old in (draft, draft + "-wal", draft + "-shm", draft + "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(old)
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    connection = Connection(draft)
+    try:
+        fill(connection)
+        connection.rows(f"pragma journal_mode={'delete' if connection.rollback_journal else 'wal'}")
+    finally:
+        connection.close()
+    os.rename(draft, path)
+

@@ -1,0 +1,363 @@
+"""The words: states, outcomes and the small frozen records that everything else passes around."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class State(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "scheduled"  # waits for its time
+    BLOCKED = "blocked"  # waits for other jobs
+    PENDING = "pending"  # ready now
+    PROCESSING = "processing"  # claimed by a worker
+    FAILED = "failed"  # waits out its back-off
+    COMPLETED = "completed"
+    DEAD = "dead"  # in the dead letter queue
+    CANCELLED = "cancelled"
+
+
+WAITING = (State.SCHEDULED, State.BLOCKED, State.PENDING, State.FAILED)
+FINAL = (State.COMPLETED, State.DEAD, State.CANCELLED)
+
+
+class Outcome(StrEnum):
+    """How one execution ended."""
+
+    OK = "ok"
+    FAILED = "failed"  # exit status other than 0
+    TIMEOUT = "timeout"  # stopped at its time limit
+    KILLED = "killed"  # died of a signal
+    SPAWN = "spawn"  # could not be started
+    LOST = "lost"  # its worker died or gave it back
+    CANCELLED = "cancelled"
+    SNOOZED = "snoozed"  # asked to be tried later (exit 75)
+
+
+def local_time(ms: int | None) -> datetime | None:
+    """Return milliseconds since the epoch as an aware datetime in the local zone."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000).astimezone()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One command in the queue. Times are integer milliseconds UTC; `created_at` and its like are datetimes."""
+
+    seq: int
+    id: str
+    command: str
+    queue: str
+    state: State
+    priority: int
+    rank: int
+    attempts: int
+    max_retries: int
+    runs: int
+    interruptions: int
+    snoozes: int
+    created_at_ms: int
+    updated_at_ms: int
+    run_at_ms: int | None
+    due_mono_ms: int | None
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    worker_id: str | None
+    outcome: Outcome | None
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    error: str | None
+    error_sig: str | None
+    timeout_ms: int | None
+    kill_after_ms: int
+    warn: str | None
+    backoff: str
+    backoff_base: float
+    backoff_max_ms: int
+    jitter: float
+    retry_on: str | None
+    no_retry_on: str | None
+    keep_children: int
+    cwd: str
+    env: str | None
+    tags: str
+    params: str | None
+    result: str | None
+    progress_done: float | None
+    progress_total: float | None
+    unique_key: str | None
+    unique_for: str | None
+    limit_key: str
+    waits_for: int
+    on_dep_fail: str | None
+    retry_of: str | None
+    batch: str | None
+    schedule: str | None
+    slot_ms: int | None
+    origins: str | None
+    cancel: int
+
+    ROW: ClassVar[str]
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> Job:
+        """Build a job from a row of `Job.ROW`'s columns."""
+        values = list(row)
+        values[4] = State(values[4])
+        if values[19] is not None:
+            values[19] = Outcome(values[19])
+        return cls(*values)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the job was enqueued, local time."""
+        return local_time(self.created_at_ms)
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """When the row last changed, local time."""
+        return local_time(self.updated_at_ms)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the latest run started, local time."""
+        return local_time(self.started_at_ms)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the job reached a final state, local time."""
+        return local_time(self.finished_at_ms)
+
+    @property
+    def run_at(self) -> datetime | None:
+        """When the job is due: its schedule, or the end of its back-off, local time."""
+        return local_time(self.run_at_ms)
+
+    @property
+    def tag_list(self) -> tuple[str, ...]:
+        """The job's tags."""
+        return tuple(t for t in self.tags.split(" ") if t)
+
+    @property
+    def timed_out(self) -> bool | None:
+        """Whether the latest run was stopped at its time limit; None before the first run."""
+        return None if self.outcome is None else self.outcome is Outcome.TIMEOUT
+
+    @property
+    def settings_from(self) -> dict[str, str]:
+        """Which of job, queue or config each setting came from; those not named are built in."""
+        return dict(json.loads(self.origins)) if self.origins else {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the job's columns by name, JSON columns decoded and secrets of the environment left out."""
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("params", "result"):
+            row[name] = json.loads(row[name]) if row[name] is not None else None
+        row["tags"] = list(self.tag_list)
+        row["timed_out"] = self.timed_out
+        row["settings_from"] = self.settings_from
+        for hidden in ("env", "origins", "due_mono_ms", "cancel", "rank", "waits_for"):
+            del row[hidden]
+        return row
+
+    def __repr__(self) -> str:
+        from queuectl import display
+
+        return f"<Job {self.id} {self.state} {display.preview(self.command)!r}>"
+
+    def _repr_html_(self) -> str:
+        from queuectl import display
+
+        return display.job_html(self)
+
+
+Job.ROW = ", ".join(f.name for f in fields(Job))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a job."""
+
+    job_id: str
+    run: int
+    worker_id: str | None
+    started_at_ms: int | None
+    finished_at_ms: int
+    outcome: Outcome
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    error: str | None
+    error_sig: str | None
+    cpu_user_ms: int | None
+    cpu_sys_ms: int | None
+    max_rss: int | None  # bytes
+    stdout_bytes: int
+    stderr_bytes: int
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the command was started, local time."""
+        return local_time(self.started_at_ms)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it had ended, local time."""
+        return local_time(self.finished_at_ms)
+
+    @property
+    def duration_ms(self) -> int | None:
+        """How long it ran, milliseconds."""
+        return None if self.started_at_ms is None else max(0, self.finished_at_ms - self.started_at_ms)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run's columns by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"duration_ms": self.duration_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One slot of a runner: what the command line calls a worker."""
+
+    id: str
+    runner: str
+    state: str  # idle, busy, stopping, stale
+    job_id: str | None
+    pid: int
+    host: str
+    queues: str | None
+    started_at_ms: int
+    heartbeat_at_ms: int
+    done: int
+    failed: int
+
+    @property
+    def heartbeat_at(self) -> datetime | None:
+        """The last sign of life, local time."""
+        return local_time(self.heartbeat_at_ms)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the worker started, local time."""
+        return local_time(self.started_at_ms)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the worker's columns by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class JobList(list[Job]):
+    """Jobs of one answer; `left_out` says how many more the filter matches."""
+
+    def __init__(self, jobs: Iterator[Job] | list[Job] = (), *, left_out: int = 0) -> None:  # type: ignore[assignment]
+        super().__init__(jobs)
+        self.left_out = left_out
+
+    def _repr_html_(self) -> str:
+        from queuectl import display
+
+        return display.jobs_html(self, self.left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The queue at a glance: counts of all jobs, the newest of them, the live workers, what is paused."""
+
+    counts: dict[State, int]
+    jobs: tuple[Job, ...]
+    left_out: int
+    workers: tuple[Worker, ...]
+    paused: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return counts, jobs and workers as plain data."""
+        return {
+            "counts": {str(k): v for k, v in self.counts.items()},
+            "jobs": [j.as_dict() for j in self.jobs],
+            "left_out": self.left_out,
+            "workers": [w.as_dict() for w in self.workers],
+            "paused": list(self.paused),
+        }
+
+    def _repr_html_(self) -> str:
+        from queuectl import display
+
+        return display.status_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """A job and its runs, oldest first."""
+
+    job: Job
+    runs: tuple[Run, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the job's columns plus `runs`; the number of runs started moves to `runs_started`."""
+        row = self.job.as_dict()
+        row["runs_started"] = row["runs"]
+        row["runs"] = [r.as_dict() for r in self.runs]
+        return row
+
+    def _repr_html_(self) -> str:
+        from queuectl import display
+
+        return display.details_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What a verb did, id by id: true when it did anything."""
+
+    verb: str
+    done: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    dry_run: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.done)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return verb, done, skipped and dry_run as plain data."""
+        return {
+            "verb": self.verb,
+            "done": list(self.done),
+            "skipped": [{"id": i, "reason": why} for i, why in self.skipped],
+            "dry_run": self.dry_run,
+            "notes": list(self.notes),
+        }
+
+    def __repr__(self) -> str:
+        word = "would be" if self.dry_run else "were"
+        return f"<{self.verb}: {len(self.done)} {word} done, {len(self.skipped)} skipped>"
+
+    def _repr_html_(self) -> str:
+        from queuectl import display
+
+        return display.result_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitResult:
+    """How the jobs that were waited for ended; true when all completed."""
+
+    states: dict[str, State]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Ids of the jobs that did not complete."""
+        return tuple(i for i, s in self.states.items() if s is not State.COMPLETED)
+
+    def __bool__(self) -> bool:
+        return not self.failed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return id and state pairs, and the ids that failed."""
+        return {"states": {i: str(s) for i, s in self.states.items()}, "failed": list(self.failed)}

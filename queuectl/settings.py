@@ -1,0 +1,178 @@
+"""Every setting, once: its name, how it is read, what it is when nobody says, and in whose hands it lies.
+
+A *job* setting can be given to `enqueue`, to a queue and to `config`; in that order they win, over the built-in value, and what
+won is frozen in the job's row. A *worker* setting is read by workers while they run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from queuectl import validate as v
+from queuectl.errors import InvalidValue, expected
+
+SIGNALS = ("HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "CONT", "WINCH", "ALRM")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting; `read` turns what a person typed into the stored form or raises InvalidValue."""
+
+    name: str
+    read: Callable[[object], Any]
+    default: Any
+    help: str
+    column: str | None = None  # of `jobs`, for a job setting
+
+
+def _optional(read: Callable[[object], Any]) -> Callable[[object], Any]:
+    return lambda value: None if value in (None, "none") else read(value)
+
+
+def read_backoff(value: object) -> str:
+    """Return exponential, linear, fixed, or a JSON list of seconds such as [2,10,60]."""
+    rule = "exponential, linear, fixed, or a list of seconds like [2,10,60]"
+    items: object = value
+    if isinstance(value, str):
+        if value in ("exponential", "linear", "fixed"):
+            return value
+        try:
+            items = json.loads(value)
+        except (ValueError, RecursionError):
+            raise expected("backoff", rule, value) from None
+    if not isinstance(items, (list, tuple)) or not 1 <= len(items) <= 100:
+        raise expected("backoff", rule, value)
+    seconds = [v.number("backoff", s, low=0, high=31_536_000) for s in items]
+    return json.dumps([int(s) if s == int(s) else s for s in seconds])
+
+
+_RULE = re.compile(r"[0-9]{1,3}(-[0-9]{1,3})?|timeout|signal|spawn")
+
+
+def read_failure_rules(name: str) -> Callable[[object], str]:
+    """Return a reader of rules such as `1,64-78,timeout,re:Connection refused`."""
+
+    def read(value: object) -> str:
+        items = list(value) if isinstance(value, (list, tuple)) else split_rules(v.text(name, value))
+        for item in items:
+            rule = v.text(name, item)
+            if rule.startswith("re:"):
+                try:
+                    re.compile(rule[3:])
+                except re.error as e:
+                    raise expected(name, f"a regular expression after re: ({e})", rule) from None
+            elif not _RULE.fullmatch(rule):
+                raise expected(name, "exit codes (1 or 64-78), timeout, signal, spawn or re:REGEX", rule)
+        return json.dumps(items, ensure_ascii=False)
+
+    return read
+
+
+def split_rules(text: str) -> list[str]:
+    """Split at commas; everything after `re:` is one regular expression, commas included."""
+    head, mark, regex = text.partition("re:")
+    parts = [p.strip() for p in head.split(",") if p.strip()]
+    return parts + ([mark + regex] if mark else [])
+
+
+def read_warn(value: object) -> str:
+    """Return a warning such as USR1,30: the signal, and how many seconds before the time limit."""
+    name, comma, before = v.text("warn", value).partition(",")
+    name = name.removeprefix("SIG")
+    if name not in SIGNALS or not comma:
+        raise expected("warn", f"SIGNAL,SECONDS like USR1,30 with one of {', '.join(SIGNALS)}", value)
+    return f"{name},{v.duration_ms('warn', before, low=1)}"
+
+
+def read_flag(name: str) -> Callable[[object], int]:
+    """Return a reader of yes-or-no values, stored as 0 or 1."""
+
+    def read(value: object) -> int:
+        if value in (True, False) and isinstance(value, (bool, int)):
+            return int(value)
+        if value in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+            return int(value in ("true", "yes", "on", "1"))
+        raise expected(name, "true or false", value)
+
+    return read
+
+
+def _size(name: str, *, low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        factor = 1
+        if isinstance(value, str) and value[-1:].upper() in ("K", "M", "G"):
+            factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[value[-1].upper()]
+            value = value[:-1]
+        size = v.whole(name, value, low=0) * factor
+        if not low <= size <= high:
+            raise expected(name, f"bytes from {low:,} to {high:,}, or a size like 16M", value)
+        return size
+
+    return read
+
+
+def _ms(name: str, *, low: int = 0, high: int = 10 * 366 * 86_400_000) -> Callable[[object], int]:
+    return lambda value: v.duration_ms(name, value, low=low, high=high)
+
+
+JOB_SETTINGS = (
+    Setting("max-retries", lambda x: v.whole("max-retries", x, low=0, high=10_000), 3,
+            "Maximum retry attempts before moving to DLQ", "max_retries"),
+    Setting("backoff", read_backoff, "exponential", "How retry delays grow: exponential, linear, fixed or a list of seconds", "backoff"),
+    Setting("backoff-base", lambda x: v.number("backoff-base", x, low=1, high=86_400), 2.0,
+            "Base of the retry delay, seconds: base ** n, base * n or base", "backoff_base"),
+    Setting("backoff-max", _ms("backoff-max"), 3_600_000, "Longest retry delay", "backoff_max_ms"),
+    Setting("jitter", lambda x: v.number("jitter", x, low=0, high=1), 0.0, "Random share added to or taken from a retry delay, 0 to 1", "jitter"),
+    Setting("timeout", _optional(_ms("timeout", low=1)), None, "Time limit of one run; none for no limit", "timeout_ms"),
+    Setting("kill-after", _ms("kill-after"), 10_000, "Time between TERM and KILL", "kill_after_ms"),
+    Setting("warn", _optional(read_warn), None, "Signal sent before the time limit, like USR1,30", "warn"),
+    Setting("priority", lambda x: v.whole("priority", x, low=-v.PRIORITY_MAX, high=v.PRIORITY_MAX), 0, "Higher runs first", "priority"),
+    Setting("retry-on", _optional(read_failure_rules("retry-on")), None, "Only these failures are retried", "retry_on"),
+    Setting("no-retry-on", _optional(read_failure_rules("no-retry-on")), None, "These failures are not retried", "no_retry_on"),
+    Setting("keep-children", read_flag("keep-children"), 0, "Leave what a finished command left running", "keep_children"),
+    Setting("on-dep-fail", lambda x: v.choice("on-dep-fail", x, ("block", "cancel", "run")), "block",
+            "What happens to a job whose parent died", "on_dep_fail"),
+)  # fmt: skip
+
+WORKER_SETTINGS = (
+    Setting("stop-grace", _ms("stop-grace"), 10_000, "How long running jobs may go on after TERM or Ctrl-C"),
+    Setting("priority-aging", _optional(_ms("priority-aging", low=1)), None, "Head start that one step of priority is worth; none for strict priority"),
+    Setting("max-interruptions", lambda x: v.whole("max-interruptions", x, low=1, high=1_000_000), 3,
+            "How often a job's worker may die under it before the job goes to the DLQ"),
+    Setting("lease", _ms("lease", low=500, high=3_600_000), 30_000, "Silence after which a worker counts as frozen"),
+    Setting("output-cap", _size("output-cap", low=1 << 16, high=1 << 40), 16 << 20, "Most bytes kept of each output stream of a run"),
+    Setting("retention", _optional(_ms("retention", low=1000)), None, "Age at which completed and cancelled jobs are removed; none to keep them"),
+    Setting("snooze", _ms("snooze", low=1), 60_000, "Delay after exit status 75 (EX_TEMPFAIL)"),
+)  # fmt: skip
+
+SETTINGS: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + WORKER_SETTINGS}
+
+
+def setting(name: object) -> Setting:
+    """Return the setting of this name; `max_retries` is understood as `max-retries`."""
+    key = name.replace("_", "-") if isinstance(name, str) else name
+    if key in SETTINGS:
+        return SETTINGS[str(key)]
+    try:
+        v.choice("config key", key, tuple(SETTINGS))
+    except InvalidValue as e:
+        raise InvalidValue(f"{e}") from None
+    raise AssertionError("unreachable")
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a setting's stored value as a person would type it."""
+    if value is None:
+        return "none"
+    read_ms = SETTINGS[name].column in ("backoff_max_ms", "timeout_ms", "kill_after_ms") or name in (
+        "stop-grace", "priority-aging", "lease", "retention", "snooze",
+    )  # fmt: skip
+    if read_ms:
+        return v.span(value).replace(" ", "")
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

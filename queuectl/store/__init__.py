@@ -1,0 +1,52 @@
+"""The memory: all SQL of queuectl, one method for each thing that is remembered or asked.
+
+    Store            one connection, and what belongs together on it
+    ├── jobs         insert, look up, list, count
+    ├── line         what a runner does in its transaction: settle, promote, claim, give back, recover
+    ├── workers      register, beat, stop, forget
+    ├── changes      what people do to jobs: cancel, retry, delete, bump, edit
+    └── settings     config, queues, control signals, events
+
+Methods that write expect to be called inside `store.write()`; one block is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from queuectl._sqlite import Connection
+from queuectl.schema import open_database
+from queuectl.store.changes import Changes
+from queuectl.store.jobs import Jobs
+from queuectl.store.line import Line
+from queuectl.store.settings import Settings
+from queuectl.store.workers import Workers
+
+
+class Store:
+    """A queue's database.
+
+    Args:
+        path: absolute path of the database file.
+        create: make the file when there is none.
+        waiting: called again and again while the write lock is held by somebody else.
+    """
+
+    def __init__(self, path: str, *, create: bool = True, waiting: Callable[[], None] | None = None) -> None:
+        self.connection: Connection = open_database(path, create=create, waiting=waiting)
+        self.path = path
+        self.jobs = Jobs(self.connection)
+        self.line = Line(self.connection)
+        self.workers = Workers(self.connection)
+        self.settings = Settings(self.connection)
+        self.changes = Changes(self.connection)
+
+    def write(self) -> AbstractContextManager[Any]:
+        """One write transaction; see `Connection.write`."""
+        return self.connection.write()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()

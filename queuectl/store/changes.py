@@ -1,0 +1,88 @@
+"""What people do to jobs: each method changes one job if its state allows, and says whether it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from queuectl._sqlite import Connection, sqlite3
+from queuectl.lifecycle import sources
+from queuectl.model import Job, State
+
+EDITABLE = ("command", "priority", "rank", "max_retries", "timeout_ms", "kill_after_ms", "backoff", "backoff_base", "backoff_max_ms",
+            "jitter", "queue", "tags", "run_at_ms", "cwd", "env", "warn", "retry_on", "no_retry_on")  # fmt: skip
+
+
+def _in(states: tuple[State, ...]) -> str:
+    return "(" + ", ".join(f"'{s.value}'" for s in states) + ")"
+
+
+class Changes:
+    """Guarded changes, one job at a time, inside one `store.write()`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    def _changed(self, sql: str, args: Any) -> bool:
+        return self._c.sql.execute(sql, args).rowcount == 1
+
+    def cancel(self, seq: int, *, now_ms: int) -> bool:
+        """Cancel a waiting job."""
+        return self._changed(
+            f"""update jobs set state = 'cancelled', finished_at_ms = :now, updated_at_ms = :now, reason = 'cancelled while it waited', due_mono_ms = null
+                where seq = :seq and state in {_in(sources("cancel"))}""",
+            {"seq": seq, "now": now_ms},
+        )
+
+    def ask_to_cancel(self, seq: int, *, now_ms: int) -> bool:
+        """Ask the worker of a running job to stop it."""
+        return self._changed("update jobs set cancel = 1, updated_at_ms = ? where seq = ? and state = 'processing'", (now_ms, seq))
+
+    def requeue(self, seq: int, source: State, *, rank: int, max_retries: int | None, now_ms: int) -> bool:
+        """Make a dead, cancelled, failed or scheduled job pending; dead and cancelled ones get a fresh budget.
+
+        Returns False when the job is no longer in the state `source`, or when another job holds its unique key.
+        """
+        fresh = source in (State.DEAD, State.CANCELLED)
+        try:
+            return self._changed(
+                """update jobs set state = 'pending', rank = :rank, updated_at_ms = :now, run_at_ms = null, due_mono_ms = null, finished_at_ms = null,
+                     attempts = case when :fresh then 0 else attempts end, interruptions = case when :fresh then 0 else interruptions end,
+                     max_retries = coalesce(:max_retries, max_retries), cancel = 0
+                   where seq = :seq and state = :source""",
+                {"seq": seq, "source": source.value, "rank": rank, "now": now_ms, "fresh": fresh, "max_retries": max_retries},
+            )
+        except sqlite3.IntegrityError:
+            return False
+
+    def delete(self, seq: int, *, force: bool) -> bool:
+        """Remove a job with its runs; a running one only by force."""
+        guard = "" if force else " and state <> 'processing'"
+        return self._changed(f"delete from jobs where seq = ?{guard}", (seq,))
+
+    def edit(self, seq: int, values: Mapping[str, Any], *, now_ms: int) -> bool:
+        """Change columns of a waiting job."""
+        columns = [c for c in EDITABLE if c in values]
+        sets = ", ".join(f"{c} = :{c}" for c in columns)
+        waiting = (State.SCHEDULED, State.BLOCKED, State.PENDING, State.FAILED)
+        return self._changed(
+            f"update jobs set {sets}, updated_at_ms = :now where seq = :seq and state in {_in(waiting)}",
+            {c: values[c] for c in columns} | {"seq": seq, "now": now_ms},
+        )
+
+    def removable(self, states: tuple[State, ...], *, before_ms: int, limit: int) -> list[Job]:
+        """Return ended jobs older than a moment, oldest first, to be pruned."""
+        finals = [s for s in states if s in (State.COMPLETED, State.CANCELLED)]
+        rows: list[tuple[Any, ...]] = []
+        if finals:
+            rows += self._c.rows(
+                f"""select {Job.ROW} from jobs where state in ('completed', 'cancelled') and finished_at_ms < ?
+                    and state in (select value from json_each(?)) order by finished_at_ms limit ?""",
+                (before_ms, json.dumps([s.value for s in finals]), limit),
+            )
+        if State.DEAD in states:
+            rows += self._c.rows(
+                f"select {Job.ROW} from jobs where state = 'dead' and finished_at_ms < ? order by finished_at_ms limit ?", (before_ms, limit)
+            )
+        return [Job.from_row(r) for r in rows[:limit]]

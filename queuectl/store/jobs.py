@@ -1,0 +1,178 @@
+"""Jobs: put in, looked up, listed and counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from queuectl._sqlite import Connection, sqlite3
+from queuectl.errors import JobNotFound, StateConflict
+from queuectl.model import Job, JobList, Outcome, Run, State
+from queuectl.store.filters import Filter
+
+INSERTED = (
+    "id", "command", "queue", "state", "priority", "rank", "max_retries", "created_at_ms", "updated_at_ms", "run_at_ms",
+    "timeout_ms", "kill_after_ms", "warn", "backoff", "backoff_base", "backoff_max_ms", "jitter", "retry_on", "no_retry_on",
+    "keep_children", "cwd", "env", "tags", "params", "unique_key", "unique_for", "limit_key", "waits_for", "on_dep_fail",
+    "retry_of", "batch", "schedule", "slot_ms", "origins",
+)  # fmt: skip
+_INSERT = f"insert into jobs ({', '.join(INSERTED)}) values ({', '.join('?' * len(INSERTED))})"
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+FEW = 20_000  # rows of a state up to which its partial index is sorted instead of scanning the newest jobs
+
+
+class _Dice:
+    """Random ids; a forked child rolls its own."""
+
+    def __init__(self) -> None:
+        self.pid, self.random = 0, random.Random()
+
+    def __call__(self) -> random.Random:
+        if self.pid != os.getpid():
+            self.pid, self.random = os.getpid(), random.Random(int.from_bytes(os.urandom(16), "big"))
+        return self.random
+
+
+_dice = _Dice()
+
+
+def new_id() -> str:
+    """Return 8 random characters a–z 0–9 (2.8 · 10¹² of them)."""
+    return "".join(_dice().choices(ALPHABET, k=8))
+
+
+class Jobs:
+    """The table `jobs` and what belongs to a job: runs and outputs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    # --- in ---
+
+    def insert(self, rows: Sequence[Sequence[Any]]) -> int:
+        """Insert rows of `INSERTED`'s columns; return the first one's seq. All in one write transaction, in order.
+
+        Raises:
+            StateConflict: an id or a unique key is taken; nothing was inserted.
+        """
+        with self._c.write() as sql:
+            try:
+                if len(rows) == 1:
+                    return int(sql.execute(_INSERT, rows[0]).lastrowid or 0)
+                sql.executemany(_INSERT, rows)
+            except sqlite3.IntegrityError as e:
+                raise self._taken(e, rows) from None
+            last = self._c.one("select max(seq) from jobs")
+            return int(last[0]) - len(rows) + 1 if last else 0
+
+    def _taken(self, error: sqlite3.IntegrityError, rows: Sequence[Sequence[Any]]) -> Exception:
+        if "jobs.id" in str(error):
+            ids = [r[0] for r in rows]
+            first = next((i for n, i in enumerate(ids) if i in ids[:n] or self.seq_of(i)), ids[0])
+            return StateConflict(f"id: a job {first} exists already; the first is kept, choose another id")
+        if "unique_key" in str(error):
+            return StateConflict("unique-key: a job with this key is in the queue already; wait for it or use another key")
+        return error
+
+    # --- out ---
+
+    def get(self, job_id: str) -> Job:
+        """Return the job of this id.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        row = self._c.one(f"select {Job.ROW} from jobs where id = ?", (job_id,))
+        if row is None:
+            raise JobNotFound(f"job {job_id}: no job has this id (see `queuectl list`)")
+        return Job.from_row(row)
+
+    def seq_of(self, job_id: str) -> int | None:
+        """Return the sequence number of an id, or None."""
+        row = self._c.one("select seq from jobs where id = ?", (job_id,))
+        return row[0] if row else None
+
+    def states_of(self, ids: Iterable[str]) -> dict[str, State]:
+        """Return the states of the ids that exist, in the order given."""
+        wanted = list(ids)
+        found = dict(self._c.rows("select id, state from jobs where id in (select value from json_each(?))", (json.dumps(wanted),)))
+        return {i: State(found[i]) for i in wanted if i in found}
+
+    def newest(self, wanted: Filter, *, limit: int) -> JobList:
+        """Return the newest jobs of a filter, newest last, and how many were left out."""
+        where, values = wanted.where()
+        order = "seq" if self._scan_newest(wanted) else "+seq"
+        rows = self._c.rows(
+            f"select {Job.ROW} from jobs where {where} order by {order} desc limit :limit", values | {"limit": limit}
+        )
+        rows.reverse()
+        left = self.count(wanted) - len(rows) if len(rows) == limit else 0
+        return JobList([Job.from_row(r) for r in rows], left_out=left)
+
+    def _scan_newest(self, wanted: Filter) -> bool:
+        if wanted.ids is not None or wanted.sig is not None or wanted.batch is not None:
+            return False
+        return wanted.states is None or sum(self.counts(wanted.queue).get(s, 0) for s in wanted.states) > FEW
+
+    def oldest_dead(self, wanted: Filter, *, limit: int) -> JobList:
+        """Return dead jobs in the order in which they died, the newest `limit` of them, newest last."""
+        where, values = wanted.where()
+        rows = self._c.rows(
+            f"select {Job.ROW} from jobs where state = 'dead' and {where} order by finished_at_ms desc, seq desc limit :limit",
+            values | {"limit": limit},
+        )
+        rows.reverse()
+        left = self.count(wanted) - len(rows) if len(rows) == limit else 0
+        return JobList([Job.from_row(r) for r in rows], left_out=left)
+
+    def ids(self, wanted: Filter) -> list[tuple[int, str, State]]:
+        """Return seq, id and state of every job of a filter, oldest first."""
+        where, values = wanted.where()
+        return [(s, i, State(t)) for s, i, t in self._c.rows(f"select seq, id, state from jobs where {where} order by seq", values)]
+
+    def count(self, wanted: Filter) -> int:
+        """Return how many jobs a filter matches; by state and queue alone this costs nothing."""
+        if wanted == Filter(states=wanted.states, queue=wanted.queue):
+            counts = self.counts(wanted.queue)
+            return sum(n for s, n in counts.items() if wanted.states is None or s in wanted.states)
+        where, values = wanted.where()
+        return int(self._c.rows(f"select count(*) from jobs where {where}", values)[0][0])
+
+    def counts(self, queue: str | None = None) -> dict[State, int]:
+        """Return the number of jobs by state, in the order of `State`, zeros included."""
+        rows = self._c.rows(
+            "select state, sum(n) from counters where :queue is null or queue = :queue group by state", {"queue": queue}
+        )
+        found = dict(rows)
+        return {s: int(found.get(s.value, 0)) for s in State}
+
+    def recount(self) -> dict[State, int]:
+        """Count all rows anew, for `doctor`."""
+        found = dict(self._c.rows("select state, count(*) from jobs group by state"))
+        return {s: int(found.get(s.value, 0)) for s in State}
+
+    # --- runs ---
+
+    def runs(self, seq: int) -> tuple[Run, ...]:
+        """Return a job's ended runs, oldest first."""
+        rows = self._c.rows(
+            """select jobs.id, run, runs.worker_id, runs.started_at_ms, runs.finished_at_ms, runs.outcome, runs.exit_code, runs.signal,
+                 runs.reason, runs.error, runs.error_sig, cpu_user_ms, cpu_sys_ms, max_rss, stdout_bytes, stderr_bytes
+               from runs join jobs on jobs.seq = runs.job
+               where runs.job = ? order by run""",
+            (seq,),
+        )
+        return tuple(Run(*r[:5], Outcome(r[5]), *r[6:]) for r in rows)
+
+    def output(self, seq: int, run: int) -> tuple[bytes | None, bytes | None, str | None, str | None] | None:
+        """Return inline stdout and stderr, and the files' names for large ones; None when the run has not ended."""
+        row = self._c.one(
+            """select outputs.stdout, outputs.stderr, stdout_file, stderr_file
+               from runs left join outputs using (job, run) where job = ? and run = ?""",
+            (seq, run),
+        )
+        return row  # type: ignore[return-value]

@@ -1,0 +1,99 @@
+"""Config, queues, control signals and events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from queuectl._sqlite import Connection
+from queuectl.settings import SETTINGS
+
+
+class Settings:
+    """The tables `config`, `queues`, `control` and `events`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    # --- config ---
+
+    def changed(self) -> dict[str, Any]:
+        """Return the settings that were set, by name, as stored."""
+        return {k: json.loads(v) for k, v in self._c.rows("select key, value from config order by key") if k in SETTINGS}
+
+    def get(self, name: str) -> Any:
+        """Return a setting: as set, else built in."""
+        row = self._c.one("select value from config where key = ?", (name,))
+        return json.loads(row[0]) if row else SETTINGS[name].default
+
+    def set(self, name: str, value: Any, *, now_ms: int) -> None:
+        """Store a setting; None goes back to the built-in value only where that is None."""
+        self._c.rows(
+            """insert into config values (:key, :value, :now)
+               on conflict (key) do update set value = :value, updated_at_ms = :now""",
+            {"key": name, "value": json.dumps(value), "now": now_ms},
+        )
+
+    def rerank(self, step_ms: int) -> None:
+        """Give every waiting job its place in the line anew, a step of priority being worth `step_ms`."""
+        self._c.rows(
+            """update jobs set rank = coalesce(run_at_ms, created_at_ms) - priority * ?
+               where state = 'pending' or state = 'scheduled' or state = 'failed' or state = 'blocked'""",
+            (step_ms,),
+        )
+
+    # --- queues ---
+
+    def queue_settings(self, queue: str) -> dict[str, Any]:
+        """Return a queue's own defaults, as stored."""
+        row = self._c.one("select settings from queues where name = ?", (queue,))
+        return json.loads(row[0]) if row and row[0] else {}
+
+    def set_queue_settings(self, queue: str, settings: dict[str, Any], *, now_ms: int) -> None:
+        """Store a queue's own defaults."""
+        self._c.rows(
+            """insert into queues (name, settings, updated_at_ms) values (:name, :settings, :now)
+               on conflict (name) do update set settings = :settings, updated_at_ms = :now""",
+            {"name": queue, "settings": json.dumps(settings), "now": now_ms},
+        )
+
+    def pause(self, queue: str, paused: bool, *, now_ms: int, reason: str | None = None) -> None:
+        """Pause or resume a queue; '*' stands for all."""
+        self._c.rows(
+            """insert into queues (name, paused, reason, updated_at_ms) values (:name, :paused, :reason, :now)
+               on conflict (name) do update set paused = :paused, reason = :reason, updated_at_ms = :now""",
+            {"name": queue, "paused": int(paused), "reason": reason, "now": now_ms},
+        )
+
+    def paused(self) -> tuple[str, ...]:
+        """Return the names of paused queues; '*' stands for all."""
+        return tuple(r[0] for r in self._c.rows("select name from queues where paused = 1 order by name"))
+
+    def set_limit(self, key: str, n: int) -> None:
+        """Set how many jobs of a limit key may run at once."""
+        self._c.rows("insert into limits values (:key, :n) on conflict (key) do update set n = :n", {"key": key, "n": n})
+
+    # --- control ---
+
+    def signal(self, name: str, value: str, *, now_ms: int) -> int:
+        """Raise a control signal; return its new generation."""
+        rows = self._c.rows(
+            """insert into control values (:name, 1, :value, :now)
+               on conflict (name) do update set generation = generation + 1, value = :value, updated_at_ms = :now
+               returning generation""",
+            {"name": name, "value": value, "now": now_ms},
+        )
+        return int(rows[0][0])
+
+    def signal_state(self, name: str) -> tuple[int, str | None]:
+        """Return a control signal's generation (0 when never raised) and value."""
+        row = self._c.one("select generation, value from control where name = ?", (name,))
+        return (row[0], row[1]) if row else (0, None)
+
+    # --- events ---
+
+    def event(self, verb: str, job_id: str | None = None, detail: str | None = None, *, actor: str, now_ms: int) -> None:
+        """Note what happened, and by whom: cli, panel, python or worker."""
+        self._c.rows(
+            "insert into events (at_ms, actor, verb, job_id, detail) values (?, ?, ?, ?, ?)", (now_ms, actor, verb, job_id, detail)
+        )
