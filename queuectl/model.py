@@ -172,9 +172,9 @@ class Job:
         return f"<Job {self.id} {self.state} {display.preview(self.command)!r}>"
 
     def _repr_html_(self) -> str:
-        from queuectl import display
+        from queuectl import html
 
-        return display.job_html(self)
+        return html.job_html(self)
 
 
 Job.ROW = ", ".join(f.name for f in fields(Job))
@@ -260,9 +260,9 @@ class JobList(list[Job]):
         self.left_out = left_out
 
     def _repr_html_(self) -> str:
-        from queuectl import display
+        from queuectl import html
 
-        return display.jobs_html(self, self.left_out)
+        return html.jobs_html(self, self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +286,9 @@ class Status:
         }
 
     def _repr_html_(self) -> str:
-        from queuectl import display
+        from queuectl import html
 
-        return display.status_html(self)
+        return html.status_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +306,9 @@ class JobDetails:
         return row
 
     def _repr_html_(self) -> str:
-        from queuectl import display
+        from queuectl import html
 
-        return display.details_html(self)
+        return html.details_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,9 +339,9 @@ class ActionResult:
         return f"<{self.verb}: {len(self.done)} {word} done, {len(self.skipped)} skipped>"
 
     def _repr_html_(self) -> str:
-        from queuectl import display
+        from queuectl import html
 
-        return display.result_html(self)
+        return html.result_html(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,15 @@ class Changes:
     def _changed(self, sql: str, args: Any) -> bool:
         return self._c.sql.execute(sql, args).rowcount == 1
 
+    def can_unblock(self, ids: Sequence[str]) -> bool:
+        """Whether any of these blocked jobs still waits for a job that has not ended."""
+        row = self._c.one(
+            """select 1 from dependencies join jobs as child on child.seq = child join jobs as parent on parent.seq = parent
+               where met = 0 and child.id in (select value from json_each(?)) and parent.state not in ('completed', 'dead', 'cancelled') limit 1""",
+            (json.dumps(list(ids)),),
+        )
+        return row is not None
+
     def cancel(self, seq: int, *, now_ms: int) -> bool:
         """Cancel a waiting job."""
         return self._changed(

@@ -1,0 +1,76 @@
+"""The board: a page of memory that a supervisor and its runners share.
+
+What the database learns a moment later, the supervisor can read here at once, also after its runner was killed: when the runner last gave a sign of
+life, and which claimed jobs had really been started. Whole 8-byte words, each written by one process only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+from queuectl import processes
+
+SLOTS_MAX = 1024
+_HEADER = 64
+_SLOT = struct.Struct("<qqqq")
+_WORD = struct.Struct("<q")
+_BEAT, _ASKED, _BORN, _SOLO = 0, 8, 16, 24
+
+
+class Board:
+    """Shared by inheritance through fork."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._m = mmap.mmap(-1, _HEADER + _SLOT.size * slots)
+
+    def _get(self, at: int) -> int:
+        return int(_WORD.unpack_from(self._m, at)[0])
+
+    def beat(self) -> None:
+        """Say that the runner lives."""
+        _WORD.pack_into(self._m, _BEAT, processes.mono_ms())
+
+    def silent_ms(self) -> int:
+        """Return how long the runner has been silent, milliseconds."""
+        return processes.mono_ms() - self._get(_BEAT)
+
+    def started(self, slot: int, seq: int, run: int, pid: int) -> None:
+        """Say that a slot has started a run."""
+        _SLOT.pack_into(self._m, _HEADER + slot * _SLOT.size, seq, run, pid, processes.mono_ms())
+
+    def ended(self, slot: int) -> None:
+        """Say that a slot's run was recorded or has nothing left to tell."""
+        _SLOT.pack_into(self._m, _HEADER + slot * _SLOT.size, 0, 0, 0, 0)
+
+    def runs(self) -> frozenset[tuple[int, int]]:
+        """Return the (seq, run) of every run that was started and not yet recorded."""
+        rows = (_SLOT.unpack_from(self._m, _HEADER + i * _SLOT.size) for i in range(self.slots))
+        return frozenset((r[0], r[1]) for r in rows if r[0])
+
+    def clear(self) -> None:
+        """Forget all runs."""
+        for i in range(self.slots):
+            self.ended(i)
+
+    def ask_for_solo(self) -> None:
+        """The runner asks for a companion that tries one suspect job alone, and lends it a slot."""
+        _WORD.pack_into(self._m, _ASKED, self._get(_ASKED) + 1)
+
+    def solos_wanted(self) -> int:
+        """Return how many companions were asked for and not yet born."""
+        return self._get(_ASKED) - self._get(_BORN)
+
+    def solo_born(self) -> None:
+        """The supervisor has started a companion."""
+        _WORD.pack_into(self._m, _SOLO, self._get(_SOLO) + 1)
+        _WORD.pack_into(self._m, _BORN, self._get(_BORN) + 1)
+
+    def solo_ended(self) -> None:
+        """A companion has ended."""
+        _WORD.pack_into(self._m, _SOLO, self._get(_SOLO) - 1)
+
+    def lent(self) -> int:
+        """Return how many of the runner's slots companions hold or are about to hold."""
+        return self._get(_SOLO) + self.solos_wanted()

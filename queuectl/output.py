@@ -1,0 +1,65 @@
+"""What a run wrote: from the database, from a file of the logs folder, or while it still runs from its worker's spool."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from queuectl.errors import NothingMatched
+from queuectl.model import Job, State
+from queuectl.store import Store
+
+
+def stream(store: Store, job: Job, *, run: int | None, stderr: bool, follow: bool) -> Iterator[bytes]:
+    """Yield the output of a run in pieces.
+
+    Args:
+        store: the queue's database.
+        job: the job.
+        run: which run; the latest when None.
+        stderr: standard error instead of standard output.
+        follow: go on while the job runs.
+
+    Raises:
+        NothingMatched: the run does not exist.
+    """
+    number = job.runs if run is None else run
+    if number < 1 or number > job.runs:
+        raise NothingMatched(f"job {job.id}: has {job.runs} runs, no run {number}")
+    sent = 0
+    while job.state is State.PROCESSING and job.runs == number:
+        for piece in _spool(store, job, stderr, sent):
+            sent += len(piece)
+            yield piece
+        if not follow:
+            return
+        time.sleep(0.1)
+        job = store.jobs.get(job.id)
+    yield from _stored(store, job, number, stderr, sent)
+
+
+def _spool(store: Store, job: Job, stderr: bool, offset: int) -> Iterator[bytes]:
+    path = os.path.join(os.path.dirname(store.path), "logs", "live", f"{job.worker_id}.{'err' if stderr else 'out'}")
+    yield from _file(path, offset)
+
+
+def _stored(store: Store, job: Job, run: int, stderr: bool, offset: int) -> Iterator[bytes]:
+    row = store.jobs.output(job.seq, run)
+    if row is None:
+        return
+    name = row[3 if stderr else 2]
+    if name is not None:
+        yield from _file(os.path.join(os.path.dirname(store.path), "logs", os.path.basename(name)), offset)
+    elif inline := row[1 if stderr else 0]:
+        yield inline[offset:]
+
+
+def _file(path: str, offset: int) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as f:
+            f.seek(offset)
+            while piece := f.read(1 << 16):
+                yield piece
+    except FileNotFoundError:
+        return

@@ -1,0 +1,428 @@
+"""The runner: *reap, settle, beat, promote, claim, start* — one loop, one transaction a turn.
+
+The main thread owns the database; an executor spawns and waits. What has ended and what is wanted next are written together, so that
+with short jobs one commit serves dozens of them; with long ones every end is written at once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from queuectl import causes, lifecycle, processes
+from queuectl.board import Board
+from queuectl.errors import DiskFull, QueuectlError
+from queuectl.executors import Done
+from queuectl.executors.local import FLUSH_S, INLINE_MAX, LocalExecutor
+from queuectl.lifecycle import Claimed, Verdict
+from queuectl.model import FINAL, Outcome, State
+from queuectl.recovery import recover
+from queuectl.report import Report, say
+from queuectl.store import Store
+from queuectl.store.jobs import new_id
+from queuectl.store.line import Settled
+from queuectl.store.workers import Runner as Identity
+from queuectl.wakeup import LOOKS_S, Watch
+
+BEAT_S = 2.0
+PEERS_S = 1.0
+AHEAD_S = 0.05  # of work claimed ahead while jobs are shorter than this
+AHEAD_MAX = 256
+BUSY_LOOK_S = 0.2  # how often a full runner looks for stop signals and cancels
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a worker was asked to be."""
+
+    database: str
+    count: int = 1
+    poll_s: float = 3.0
+    limit: int | None = None
+    queues: tuple[str, ...] | None = None
+    drain: bool = False
+    verbose: bool = False
+    solo: bool = False  # try one suspect job alone, then the next, then end
+
+
+@dataclass(slots=True)
+class Pulse:
+    """When things were last done, monotonic seconds."""
+
+    beat: float = 0.0
+    peers: float = 0.0
+    heed: float = 0.0
+    looks: list[float] = field(default_factory=list)
+    solo: float = 0.0
+
+
+class Runner:
+    """One process with N slots.
+
+    Args:
+        options: what was asked.
+        board: memory shared with the supervisor.
+        started: the runs that the runner before this one had started when it died, or None when there was none.
+        predecessor: that runner's id.
+    """
+
+    def __init__(self, options: Options, board: Board, *, started: frozenset[tuple[int, int]] | None = None, predecessor: str | None = None, id: str | None = None) -> None:
+        self.o, self.board = options, board
+        self.id = id or new_id()
+        self.workers = [new_id() for _ in range(options.count)]
+        self.report = Report(verbose=options.verbose)
+        self.store = Store(options.database, waiting=board.beat)
+        self._started, self._predecessor = started, predecessor
+        self.boot = processes.boot_id()
+        self.stopping: str | None = None  # "wait" for running jobs, "grace", or "now"
+        self.stop_at: float | None = None
+        self.pulse = Pulse()
+        self.tally = {w: [0, 0] for w in self.workers}
+        self.typical_s = 1.0  # moving average of a run's length
+        self.unsettled: list[Done] = []
+        self.backlog = True  # whether the last claim got all it wanted, so that there may be more
+        self.next_due: tuple[int | None, int | None] = (None, None)
+        self._signals = 0
+
+    # --- life ---
+
+    def run(self) -> int:
+        """Work until told to stop, or until nothing is left with `drain`; return 0."""
+        processes.require_linux()
+        processes.become_subreaper()
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self.register()
+        folder = os.path.join(os.path.dirname(self.o.database), "logs")
+        self.executor = LocalExecutor(
+            self.workers, folder=folder, database=self.o.database, output_cap=self.store.settings.get("output-cap"),
+            limit=self.o.limit, started=self._on_start, ended=lambda _: None,
+        )  # fmt: skip
+        self.watch = Watch(self.o.database + ("-wal" if self.store.connection.has_wal else ""))
+        self.poller = select.epoll()
+        self.poller.register(reader, select.EPOLLIN)
+        self.poller.register(self.executor.fileno(), select.EPOLLIN)
+        if self.watch.handle is not None:
+            self.poller.register(self.watch.handle, select.EPOLLIN)
+        self._reader = reader
+        self._listening = True
+        try:
+            if not self.o.solo:
+                for worker in self.workers:
+                    say(f"Worker started: {worker}")
+            self._loop()
+            return 0
+        finally:
+            signal.set_wakeup_fd(-1)
+            self.watch.close()
+            self.executor.close()
+            self.poller.close()
+            os.close(reader)
+            os.close(writer)
+            self.store.close()
+
+    def register(self) -> None:
+        """Write our workers' rows, then recover what dead runners left."""
+        now, mono = processes.now_ms(), processes.mono_ms()
+        me = Identity(self.id, socket.gethostname(), self.boot, os.getpid(), processes.start_ticks(os.getpid()), mono)
+        self.board.beat()
+        with self.store.write():
+            self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
+            self.store.workers.register(self.workers, me, queues=self.o.queues, now_ms=now)
+            self.stop_generation = self.store.settings.signal_state("stop")[0]
+        self.pulse.beat = self.pulse.peers = time.monotonic()
+        self.version = self.store.connection.data_version()
+        self.configure()
+        recover(self.store, me=self.id, started=self._started, predecessor=self._predecessor, tell=self._tell)
+
+    def configure(self) -> None:
+        """Read the settings that workers obey."""
+        get = self.store.settings.get
+        self.grace_ms, self.snooze_ms, self.aging_ms = get("stop-grace"), get("snooze"), get("priority-aging")
+
+    def _loop(self) -> None:
+        self.turn()
+        while not self.is_finished():
+            self.wait()
+            self.heed()
+            self.turn()
+        self.leave()
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing more for us to do."""
+        if self.executor.running() or self.executor.queued() or self.unsettled:
+            return False
+        if self.stopping is not None or self.executor.room() == 0:
+            return True
+        if self.o.solo:
+            return not self.store.line.suspects(self.o.queues)
+        return self.o.drain and not self.board.lent() and not self.store.line.unfinished(self.o.queues)
+
+    def leave(self) -> None:
+        """Give back what was claimed and not started, and take our rows away."""
+        left = self.executor.withdraw()
+        with self.store.write():
+            self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
+            self.store.workers.forget(self.id)
+        self.store.connection.checkpoint_if_large()
+
+    # --- waiting ---
+
+    def wait(self) -> None:
+        """Sleep until something ends, somebody commits, a signal comes or a deadline is reached."""
+        timeout = self.timeout_s()
+        wants_more = self.executor.free() > 0 and self.stopping is None
+        if wants_more != self._listening and self.watch.handle is not None:
+            self.poller.modify(self.watch.handle, select.EPOLLIN if wants_more else 0)
+            self._listening = wants_more
+        for handle, _ in self.poller.poll(timeout):
+            if handle == self.executor.fileno():
+                os.eventfd_read(handle)
+            elif handle == self._reader:
+                os.read(handle, 4096)
+            else:
+                self.watch.drain()
+                self.pulse.looks = list(LOOKS_S)
+        self.board.beat()
+
+    def timeout_s(self) -> float:
+        """Return how long we may sleep."""
+        now = time.monotonic()
+        due = [self.pulse.beat + BEAT_S - now, self.o.poll_s]
+        tend = self.executor.tend()
+        if tend is not None:
+            due.append(tend)
+        if self.stop_at is not None:
+            due.append(self.stop_at - now)
+        if self.pulse.looks:
+            due.append(self.pulse.looks.pop(0))
+        wall, mono = self.next_due
+        if wall is not None:
+            due.append((wall - processes.now_ms()) / 1000 + 0.001)
+        if mono is not None:
+            due.append((mono - processes.mono_ms()) / 1000 + 0.001)
+        if self.unsettled:
+            due.append(FLUSH_S)
+        if not self._listening or self.watch.handle is None:
+            due.append(BUSY_LOOK_S)
+        return max(0.0, min(due))
+
+    def heed(self) -> None:
+        """Obey signals, stop requests and cancels; notice dead peers."""
+        now = time.monotonic()
+        if self._signals:
+            self.stop("grace" if self.stopping in (None, "wait") and self._signals == 1 else "now")
+            self._signals = 0
+        if self.stop_at is not None and now >= self.stop_at:
+            self.stop("now")
+        version = self.store.connection.data_version()
+        self.others_wrote = version != self.version
+        if self.others_wrote:
+            self.version = version
+            self.pulse.looks = []
+            self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
+            self._heed_requests()
+        if now - self.pulse.peers >= PEERS_S:
+            self.pulse.peers = now
+            if recover(self.store, me=self.id, tell=self._tell):
+                self.backlog = True
+
+    def _heed_requests(self) -> None:
+        generation, how = self.store.settings.signal_state("stop")
+        if generation > self.stop_generation:
+            self.stop_generation = generation
+            self.stop("now" if how == "now" else "wait")
+        asked = self.store.workers.asked_to_stop(self.id)
+        for worker, how in asked.items():
+            self.executor.retire(worker)
+            if how == "now":
+                for key, where in self.executor.running().items():
+                    if where == worker:
+                        self.executor.stop(key, "stop", kill_after_ms=2000)
+        if asked and len(asked) == len(self.workers) and self.stopping is None:
+            self.stop("wait")
+        for key in self.store.line.to_cancel([*self.workers]):
+            self.executor.stop(key, "cancel", kill_after_ms=10_000)
+        self.configure()
+
+    def stop(self, how: str) -> None:
+        """Claim nothing more; `wait` for running jobs, give them `grace`, or end them `now`."""
+        if how == "grace":
+            self.stop_at = time.monotonic() + self.grace_ms / 1000
+        self.stopping = how
+        if how == "now":
+            self.stop_at = None
+            for key in self.executor.running():
+                self.executor.stop(key, "stop", kill_after_ms=500)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        # Asked to stop by our parent's death (PDEATHSIG) nothing may stay behind unsupervised.
+        self._signals += 2 if os.getppid() != self.parent else 1
+        if self.stopping in ("grace", "now"):
+            self._signals = 2
+
+    parent = 0
+
+    def _on_start(self, slot: int, job: Claimed, pid: int, worker: str) -> None:
+        self.board.started(slot, job.seq, job.run, pid)
+        self.report.picked(worker, job)
+
+    def _tell(self, line: str) -> None:
+        self.report.note(self.workers[0], line)
+
+    # --- one turn ---
+
+    def turn(self) -> None:
+        """Settle what ended, beat, promote what is due, claim what is wanted, start it."""
+        self.unsettled += self.executor.poll()
+        now, mono, clock = processes.now_ms(), processes.mono_ms(), time.monotonic()
+        wanted = self.wanted()
+        wall_due, mono_due = self.next_due
+        due = (wall_due is not None and wall_due <= now) or (mono_due is not None and mono_due <= mono)
+        beating = clock - self.pulse.beat >= BEAT_S
+        if not (self.unsettled or beating or due or self._may_claim(wanted)):
+            return
+        try:
+            self._write(wanted, now=now, mono=mono, beating=beating)
+        except DiskFull as e:
+            self._wait_for_space(e)
+
+    def _may_claim(self, wanted: int) -> bool:
+        if not wanted:
+            return False
+        if self.backlog or self.others_wrote:
+            self.others_wrote = False
+            counts = self.store.connection.rows("select 1 from counters where state = 'pending' and n > 0 limit 1")
+            self.next_due = self.store.line.next_due()
+            return bool(counts) or self.next_due != (None, None)
+        return False
+
+    others_wrote = True
+
+    def _write(self, wanted: int, *, now: int, mono: int, beating: bool) -> None:
+        line, ended = self.store.line, self.unsettled
+        verdicts = [lifecycle.settle(d.job, d.ended, mono_ms=mono, dice=random.random(), snooze_ms=self.snooze_ms) for d in ended]
+        rows = [self._settled(d, v) for d, v in zip(ended, verdicts, strict=True)]
+        with self.store.write():
+            late = line.settle(rows, now_ms=now)
+            if beating or any(d.ended.finished_ms - d.ended.started_ms > 1000 for d in ended):
+                self._beat(now, mono)
+            promoted = line.promote(now_ms=now, mono_ms=mono)
+            claims = self._claim(wanted, now)
+            self.next_due = line.next_due()
+        self.watch.drain()
+        self.unsettled = []
+        self._after(ended, verdicts, late, promoted)
+        self.executor.submit(claims)
+        self.store.connection.checkpoint_if_large()
+
+    def _claim(self, wanted: int, now: int) -> list[Claimed]:
+        if not wanted:
+            return []
+        line, queues = self.store.line, self.o.queues
+        if self.o.solo:
+            return line.claim_suspect(self.workers[0], queues=queues, now_ms=now)
+        free = [s.worker_id for s in self.executor.slots if s.job is None and not s.retire]
+        claims = line.claim((free or self.workers)[0], wanted, queues=queues, now_ms=now)
+        self.backlog = len(claims) == wanted
+        if 1 < len(claims) <= len(free):
+            line.assign([(w, j.seq, j.run) for w, j in zip(free, claims, strict=False)])
+        if len(claims) < wanted and line.suspects(queues) and not self.board.solos_wanted():
+            if time.monotonic() - self.pulse.solo > 0.25 and self.board.lent() < self.o.count - len(claims):
+                self.pulse.solo = time.monotonic()
+                self.board.ask_for_solo()
+        return claims
+
+    def wanted(self) -> int:
+        """Return how many jobs to claim: the free slots, and while jobs are short some tens of milliseconds of work ahead."""
+        if self.stopping is not None:
+            return 0
+        lent = 0 if self.o.solo else self.board.lent()
+        slots = self.executor.capacity - lent
+        ahead = 0
+        if self.typical_s < AHEAD_S and not self.o.solo:
+            ahead = min(AHEAD_MAX, int(AHEAD_S / max(self.typical_s, 0.0002)) * slots)
+        # Few at a time are not worth a transaction while slots have something to take.
+        free = self.executor.free() - lent
+        room = self.executor.room()
+        want = max(0, min(free, slots) + ahead - self.executor.queued())
+        if ahead and self.executor.queued() > slots and want < ahead // 2:
+            want = 0
+        return want if room is None else min(want, max(0, room))
+
+    def _beat(self, now: int, mono: int) -> None:
+        self.pulse.beat = time.monotonic()
+        running = {where: seq for (seq, _), where in self.executor.running().items()}
+        pairs = [(w, key[0], key[1]) for key, w in self.executor.running().items()]
+        self.store.line.assign(pairs)
+        self.store.workers.beat(
+            [("busy" if w in running else "idle", running.get(w), *self.tally[w], w) for w in self.workers], now_ms=now, mono_ms=mono
+        )
+
+    def _settled(self, done: Done, verdict: Verdict) -> Settled:
+        job, e = done.job, done.ended
+        cause = None
+        if verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.KILLED, Outcome.SPAWN):
+            stderr = (e.spawn_error or "").encode() if verdict.outcome is Outcome.SPAWN else e.stderr
+            cause = causes.cause_of(outcome=verdict.outcome.value, exit_code=e.exit_code, signal=e.signal, stdout=e.stdout, stderr=stderr)
+        rank = None
+        if verdict.run_at_ms is not None:
+            rank = lifecycle.rank(verdict.run_at_ms, job.priority, self.aging_ms)
+        return Settled(
+            job.seq, job.run, done.worker_id, verdict.state.value, verdict.outcome.value, verdict.attempts, rank, verdict.run_at_ms,
+            verdict.due_mono_ms, e.started_ms, e.finished_ms, verdict.state in FINAL, e.exit_code, e.signal, verdict.reason,
+            cause.line if cause else None, cause.sig if cause else None, causes.VERSION if cause else None, cause.template if cause else None,
+            e.cpu_user_ms, e.cpu_sys_ms, e.max_rss, e.stdout_bytes, e.stderr_bytes,
+            e.stdout if not e.stdout_file else None, e.stderr if not e.stderr_file else None, e.stdout_file, e.stderr_file, e.result,
+        )  # fmt: skip
+
+    def _after(self, ended: Sequence[Done], verdicts: Sequence[Verdict], late: Sequence[Settled], promoted: Sequence[tuple[str, int, int]]) -> None:
+        slot_of = {s.worker_id: s.index for s in self.executor.slots}
+        gone = {(s.seq, s.run) for s in late}
+        board = self.board.runs()
+        for done, verdict in zip(ended, verdicts, strict=True):
+            key = (done.job.seq, done.job.run)
+            if key in board and self.executor.slots[slot_of[done.worker_id]].job is None:
+                self.board.ended(slot_of[done.worker_id])
+            if key in gone:
+                self.report.note(done.worker_id, f"Job {done.job.id} fenced: its run {done.job.run} was taken over, this result changes nothing")
+                with self.store.write():
+                    self.store.settings.event("fenced", done.job.id, f"run {done.job.run}", actor="worker", now_ms=processes.now_ms())
+                continue
+            took = (done.ended.finished_ms - done.ended.started_ms) / 1000
+            self.typical_s = 0.9 * self.typical_s + 0.1 * took if self.typical_s < 1 else took
+            self.tally[done.worker_id][verdict.state is not State.COMPLETED] += 1
+            self.report.settled(done.worker_id, done.job, verdict, (verdict.run_at_ms or 0) - done.ended.finished_ms)
+        for job_id, attempts, _ in promoted:
+            if attempts:
+                self.report.due(self.workers[0], job_id)
+
+    def _wait_for_space(self, error: QueuectlError) -> None:
+        """A full disk: keep the results in memory and try again, saying so at most every 30 s."""
+        clock = time.monotonic()
+        if clock - getattr(self, "_complained", -60.0) > 30:
+            self._complained = clock
+            say(str(error))
+        time.sleep(0.5)
+
+
+def serve(options: Options, board: Board, *, parent: int, on_fault: Callable[[str], None] = say, **history: object) -> int:
+    """Run a runner as the body of a process; return its exit code (3: a fault that a restart does not mend)."""
+    try:
+        runner = Runner(options, board, **history)  # type: ignore[arg-type]
+        runner.parent = parent
+        return runner.run()
+    except QueuectlError as e:
+        on_fault(f"queuectl: {e}")
+        return 3
+
+
+__all__ = ["INLINE_MAX", "Options", "Runner", "serve"]
