@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
@@ -35,6 +35,22 @@ class Changes:
             (json.dumps(list(ids)),),
         )
         return row is not None
+
+    def relate(self, child: int, parents: Sequence[tuple[int, str]], *, now_ms: int) -> None:
+        """Let a job wait for its parents (seq and what it needs of them: ok, any or fail); those that have ended so count at once."""
+        for parent, needs in parents:
+            self._c.rows(
+                """insert into dependencies (parent, child, needs, met)
+                   select :parent, :child, :needs, exists (select 1 from jobs where seq = :parent and (
+                     (:needs <> 'fail' and state = 'completed') or (:needs <> 'ok' and state in ('dead', 'cancelled'))))""",
+                {"parent": parent, "child": child, "needs": needs},
+            )
+        if parents:
+            self._c.rows(
+                """update jobs set waits_for = 0, state = case when run_at_ms > ? then 'scheduled' else 'pending' end
+                   where seq = ? and not exists (select 1 from dependencies where child = jobs.seq and met = 0)""",
+                (now_ms, child),
+            )
 
     def cancel(self, seq: int, *, now_ms: int) -> bool:
         """Cancel a waiting job."""

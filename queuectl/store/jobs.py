@@ -96,6 +96,18 @@ class Jobs:
         row = self._c.one("select seq from jobs where id = ?", (job_id,))
         return row[0] if row else None
 
+    def holder(self, unique_key: str) -> str | None:
+        """Return the id of the job that holds a unique key, or None (the predicate is the unique index's own)."""
+        row = self._c.one(
+            """select id from jobs where unique_key = ? and unique_key is not null and (
+                 unique_for = 'forever'
+                 or (unique_for = 'success' and state not in ('dead', 'cancelled'))
+                 or (unique_for = 'active' and state in ('scheduled', 'blocked', 'pending', 'processing', 'failed'))
+                 or (unique_for = 'queued' and runs = 0 and state in ('scheduled', 'blocked', 'pending')))""",
+            (unique_key,),
+        )
+        return row[0] if row else None
+
     def states_of(self, ids: Iterable[str]) -> dict[str, State]:
         """Return the states of the ids that exist, in the order given."""
         wanted = list(ids)

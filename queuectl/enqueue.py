@@ -1,0 +1,195 @@
+"""From what a person gave to a row of `jobs`: fields checked, defaults looked up in order job, queue, config, built-in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from queuectl import lifecycle, processes
+from queuectl import validate as v
+from queuectl.errors import InvalidValue, QueuectlError
+from queuectl.model import Job, State
+from queuectl.settings import JOB_SETTINGS
+from queuectl.store import Store
+from queuectl.store.jobs import INSERTED, new_id
+
+_SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
+_OTHERS = ("id", "queue", "delay", "run_at", "after", "after_any", "after_fail", "unique_key", "unique_for", "on_conflict", "limit_key", "limit",
+           "tag", "cwd", "env", "params")  # fmt: skip
+FIELDS = ("command", *_SETTINGS, *_OTHERS)
+_UNKNOWN_DEFAULTS = {f: None for f in INSERTED}
+_EMPTY = {
+    "attempts": 0, "runs": 0, "interruptions": 0, "snoozes": 0, "due_mono_ms": None, "started_at_ms": None, "finished_at_ms": None,
+    "worker_id": None, "outcome": None, "exit_code": None, "signal": None, "reason": None, "error": None, "error_sig": None, "result": None,
+    "progress_done": None, "progress_total": None, "cancel": 0,
+}  # fmt: skip
+
+
+class Enqueuer:
+    """Turns specs into rows for one store; remembers the defaults while nobody changes them.
+
+    Args:
+        store: where the jobs go.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._version = -1
+        self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
+        self._cwd = ("", "")
+
+    def forget(self) -> None:
+        """Look the defaults up again next time."""
+        self._version = -1
+
+    def _defaults_for(self, queue: str) -> dict[str, tuple[Any, str]]:
+        version = self.store.connection.data_version()
+        if version != self._version:
+            self._version = version
+            self._defaults = {}
+            self._config = self.store.settings.changed()
+            self._aging = self._config.get("priority-aging")
+        if queue not in self._defaults:
+            own = self.store.settings.queue_settings(queue)
+            found: dict[str, tuple[Any, str]] = {}
+            for s in JOB_SETTINGS:
+                if s.name in own:
+                    found[s.name] = (own[s.name], "queue")
+                elif s.name in self._config:
+                    found[s.name] = (self._config[s.name], "config")
+                else:
+                    found[s.name] = (s.default, "")
+            self._defaults[queue] = found
+        return self._defaults[queue]
+
+    def _here(self) -> str:
+        try:
+            here = os.getcwd()
+        except FileNotFoundError:
+            raise InvalidValue("cwd: the current folder was deleted; go to another or give --cwd") from None
+        return here
+
+    def row(self, spec: Mapping[str, Any], *, now_ms: int, batch: str | None = None) -> dict[str, Any]:
+        """Return the columns of one job; nothing is written.
+
+        Raises:
+            InvalidValue: a field is unknown or not what was expected.
+        """
+        for name in spec:
+            if name not in FIELDS:
+                v.choice("field", name, FIELDS)
+        command = v.command(spec.get("command"))
+        queue = "default" if spec.get("queue") is None else v.ident("queue", spec["queue"])
+        defaults, origins = self._defaults_for(queue), {}
+        row: dict[str, Any] = dict(_UNKNOWN_DEFAULTS)
+        for name, s in _SETTINGS.items():
+            given = spec.get(name)
+            if given is None:
+                value, origin = defaults[s.name]
+            else:
+                value, origin = s.read(given), "job"
+            row[s.column or name] = value
+            if origin:
+                origins[s.name] = origin
+        ready = now_ms
+        state = State.PENDING
+        if spec.get("delay") is not None and spec.get("run_at") is not None:
+            raise InvalidValue("delay and run-at: expected one of them, got both")
+        if spec.get("delay") is not None:
+            ready += v.duration_ms("delay", spec["delay"])
+        if spec.get("run_at") is not None:
+            ready = max(now_ms, v.when_ms("run-at", spec["run_at"]))
+        if ready > now_ms:
+            state, row["run_at_ms"] = State.SCHEDULED, ready
+        row.update(
+            id=new_id() if spec.get("id") is None else v.ident("id", spec["id"]),
+            command=command, queue=queue, state=state.value, created_at_ms=now_ms, updated_at_ms=now_ms,
+            rank=lifecycle.rank(ready, row["priority"], self._aging),
+            cwd=self._here() if spec.get("cwd") is None else v.folder(spec["cwd"]),
+            env=v.env_json(spec.get("env")), tags=v.tags(spec.get("tag")), limit_key="", waits_for=0, batch=batch,
+            origins=json.dumps(origins) if origins else None,
+            params=None if spec.get("params") is None else v.json_text("params", spec["params"]),
+        )  # fmt: skip
+        self._unique(row, spec)
+        self._limited(row, spec)
+        row["parents"] = self._parents(spec)
+        if row["parents"]:
+            row["state"], row["waits_for"] = State.BLOCKED.value, len(row["parents"])
+        return row
+
+    @staticmethod
+    def _unique(row: dict[str, Any], spec: Mapping[str, Any]) -> None:
+        row["on_conflict"] = v.choice("on-conflict", spec.get("on_conflict") or "error", ("skip", "error"))
+        if spec.get("unique_key") is None:
+            if spec.get("unique_for") is not None:
+                raise InvalidValue("unique-for: expected together with unique-key, got it alone")
+            return
+        row["unique_key"] = v.text("unique-key", spec["unique_key"], longest=256)
+        row["unique_for"] = v.choice("unique-for", spec.get("unique_for") or "active", ("queued", "active", "success", "forever"))
+
+    @staticmethod
+    def _limited(row: dict[str, Any], spec: Mapping[str, Any]) -> None:
+        row["limit"] = None if spec.get("limit") is None else v.whole("limit", spec["limit"], low=1, high=100_000)
+        if spec.get("limit_key") is not None:
+            row["limit_key"] = v.ident("limit-key", spec["limit_key"])
+        elif row["limit"] is not None:
+            raise InvalidValue("limit: expected together with limit-key, got it alone")
+
+    def _parents(self, spec: Mapping[str, Any]) -> list[tuple[int, str]]:
+        found: list[tuple[int, str]] = []
+        for name, needs in (("after", "ok"), ("after_any", "any"), ("after_fail", "fail")):
+            given = spec.get(name)
+            if given is None:
+                continue
+            for job_id in given.split(",") if isinstance(given, str) else given:
+                seq = self.store.jobs.seq_of(v.ident(name.replace("_", "-"), getattr(job_id, "id", job_id)))
+                if seq is None:
+                    raise InvalidValue(f"{name.replace('_', '-')}: expected the id of a job, got {job_id!r}, which no job has")
+                found.append((seq, needs))
+        return found
+
+    def add(self, specs: Iterable[Mapping[str, Any]], *, batch: str | None = None) -> list[Job]:
+        """Enqueue all specs in one transaction, or none; return the jobs.
+
+        Raises:
+            InvalidValue: a spec is wrong; the message names its number when there are several.
+            StateConflict: an id or a unique key is taken.
+        """
+        now, rows = processes.now_ms(), []
+        for n, spec in enumerate(specs, 1):
+            try:
+                rows.append(self.row(spec, now_ms=now, batch=batch))
+            except QueuectlError as e:
+                if n == 1 and not rows and batch is None:
+                    raise
+                raise type(e)(f"job {n}: {e}; nothing was enqueued") from None
+        if not rows:
+            return []
+        with self.store.write():
+            kept = [r for r in rows if not (r["unique_key"] and r["on_conflict"] == "skip" and self.holder(r))]
+            first = self.store.jobs.insert([[r[c] for c in INSERTED] for r in kept]) if kept else 0
+            for n, r in enumerate(kept):
+                self.store.changes.relate(first + n, r["parents"], now_ms=now)
+                if r["limit"] is not None:
+                    self.store.settings.set_limit(r["limit_key"], r["limit"])
+        out, n = [], 0
+        for r in rows:
+            if n < len(kept) and r is kept[n]:
+                columns = {c: r[c] for c in INSERTED}
+                columns["state"] = State(columns["state"])
+                out.append(Job(seq=first + n, **columns, **_EMPTY))  # type: ignore[arg-type]
+                n += 1
+            else:
+                holder = self.holder(r)
+                assert holder is not None
+                out.append(self.store.jobs.get(holder))
+        if any(r["parents"] for r in kept):
+            out = [self.store.jobs.get(j.id) for j in out]
+        self.store.connection.checkpoint_if_large()
+        return out
+
+    def holder(self, row: Mapping[str, Any]) -> str | None:
+        """Return the id of the job that holds a row's unique key."""
+        return self.store.jobs.holder(row["unique_key"])

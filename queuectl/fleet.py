@@ -1,0 +1,262 @@
+"""The fleet: runners as processes — supervised in the foreground, started in the background, listed and stopped.
+
+The supervisor holds no connection and no truth: it forks a runner, waits, and when the runner dies it kills whatever was adopted
+from it and forks the next, which recovers the jobs. It tells a frozen runner by the board.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from queuectl import processes
+from queuectl.board import Board
+from queuectl.errors import WorkerStartFailed
+from queuectl.model import Worker
+from queuectl.report import say
+from queuectl.runner import Options, serve
+from queuectl.store import Store
+from queuectl.store.jobs import new_id
+
+RESTART_S = (0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # pause before the n-th restart in a row
+CALM_S = 10.0  # a runner that lived this long starts the row anew
+FAULT = 3
+SCRUBBED = ("FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PAGER", "GIT_PAGER", "TERM", "MPLBACKEND", "PYDEVD_USE_FRAME_EVAL")
+
+
+class Supervisor:
+    """Keeps one runner (and, when asked, companions that try suspect jobs alone) alive until they have finished.
+
+    Args:
+        options: what the worker was asked to be.
+        lease_ms: silence after which the runner counts as frozen.
+    """
+
+    def __init__(self, options: Options, *, lease_ms: int) -> None:
+        self.o, self.lease_ms = options, lease_ms
+        self.board = Board(options.count)
+        self.solo_board = Board(1)
+        self.runner, self.runner_id = 0, ""
+        self.solos: dict[int, str] = {}
+        self.stops = 0
+        self.exit_code = 0
+
+    def run(self) -> int:
+        """Supervise until the runner ends by itself; return the exit code."""
+        processes.require_linux()
+        processes.become_subreaper()
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._start()
+        tick = min(5.0, self.lease_ms / 4000)
+        while self.runner or self.solos:
+            busy = self.runner and self.board.lent()
+            select.select([reader], [], [], min(tick, 0.05) if busy else tick)
+            try:
+                os.read(reader, 4096)
+            except BlockingIOError:
+                pass
+            self._reap()
+            self._watch()
+            while self.runner and not self.stops and self.board.solos_wanted() > 0:
+                self._start_solo()
+        return self.exit_code
+
+    # --- starting ---
+
+    def _start(self, predecessor: str | None = None, started: frozenset[tuple[int, int]] | None = None) -> None:
+        self.runner_id = new_id()
+        self.board.clear()
+        self.board.beat()
+        self.born = time.monotonic()
+        self.runner = self._fork(self.o, self.board, id=self.runner_id, predecessor=predecessor, started=started)
+
+    def _start_solo(self) -> None:
+        name = new_id()
+        self.board.solo_born()
+        pid = self._fork(replace(self.o, count=1, limit=None, drain=False, solo=True), self.solo_board, id=name)
+        self.solos[pid] = name
+
+    def _fork(self, options: Options, board: Board, **history: object) -> int:
+        me = os.getpid()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid:
+            return pid
+        code = FAULT
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()  # Ctrl-C reaches the supervisor only, which passes it on
+            if processes.die_with_parent(signal.SIGTERM, me):
+                code = serve(options, board, parent=me, **history)
+        except BaseException as e:
+            sys.stderr.write(f"queuectl: unexpected {type(e).__name__} in a worker: {e}\n")
+            if os.environ.get("QUEUECTL_TRACEBACK"):
+                import traceback
+
+                traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    # --- watching ---
+
+    def _on_stop(self, _number: int, _frame: object) -> None:
+        self.stops += 1
+        for pid in (self.runner, *self.solos):
+            if pid:
+                os.kill(pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid in self.solos:
+                del self.solos[pid]
+                self.board.solo_ended()
+                if code != 0:
+                    self._clear_tree()
+            elif pid == self.runner:
+                self._runner_ended(code)
+
+    def _runner_ended(self, code: int) -> None:
+        self.runner = 0
+        if code in (0, FAULT):
+            self.exit_code = 1 if code else 0
+            for pid in self.solos:
+                os.kill(pid, signal.SIGTERM)
+            return
+        self._clear_tree()
+        started, dead = self.board.runs(), self.runner_id
+        if self.stops:
+            self._recover_and_leave()
+            return
+        self.failures = getattr(self, "failures", 0) + 1 if time.monotonic() - self.born < CALM_S else 1
+        time.sleep(RESTART_S[min(self.failures, len(RESTART_S)) - 1])
+        self._start(predecessor=dead, started=started)
+
+    def _recover_and_leave(self) -> None:
+        """The runner was killed while it stopped: what it held is given back before we go."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                from queuectl.recovery import recover
+
+                recover(Store(self.o.database), me="")
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+    def _watch(self) -> None:
+        if self.runner and self.board.silent_ms() > self.lease_ms:
+            os.kill(self.runner, signal.SIGKILL)
+
+    def _clear_tree(self) -> None:
+        """Kill all that was adopted from a dead runner: whatever is below us and not below a living runner."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            procs = processes.table()
+            ours = processes.descendants({p.pid for p in procs.values() if p.ppid == os.getpid()}, procs)
+            kept = processes.descendants({p for p in (self.runner, *self.solos) if p}, procs)
+            left = ours - kept
+            if not left or processes.kill(left, signal.SIGKILL, procs) == left:
+                break
+            time.sleep(0.002)
+        for pid in _zombies():
+            if pid != self.runner and pid not in self.solos:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+
+
+def _zombies() -> list[int]:
+    handle = processes.open_children(os.getpid(), os.getpid())
+    if handle is None:
+        return []
+    try:
+        return processes.adopted(handle)
+    finally:
+        os.close(handle)
+
+
+def supervise(options: Options, *, lease_ms: int) -> int:
+    """Run workers in the foreground until they end; return the exit code."""
+    return Supervisor(options, lease_ms=lease_ms).run()
+
+
+def start_background(options: Options, *, store: Store, arguments: Sequence[str], timeout_s: float = 20.0) -> list[Worker]:
+    """Start workers that outlive this process, its terminal and its kernel; return when their rows have appeared.
+
+    Raises:
+        WorkerStartFailed: they did not come up; the message has the tail of their log.
+    """
+    folder = os.path.join(os.path.dirname(options.database), "logs")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    log = os.path.join(folder, f"worker-{new_id()}.log")
+    before = {w.id for w in store.workers.all()}
+    env = {k: v for k, v in os.environ.items() if k not in SCRUBBED and not k.startswith(("JPY_", "QUEUECTL_"))}
+    if (journal := os.environ.get("QUEUECTL_JOURNAL")) is not None:
+        env["QUEUECTL_JOURNAL"] = journal
+    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "queuectl", "worker", "--db", options.database, *arguments],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        new = [w for w in store.workers.all() if w.id not in before and _is_below(w.pid, child.pid)]
+        if len(new) >= options.count:
+            _forget_child(child)
+            return new
+        if child.poll() is not None:
+            break
+        time.sleep(0.02)
+    with open(log, encoding="utf-8", errors="replace") as text:
+        tail = " ".join(text.read()[-500:].split())
+    raise WorkerStartFailed(f"worker: did not start within {timeout_s:g} s; its log {log} ends: {tail or '(empty)'}")
+
+
+def _is_below(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        found = processes.read(pid)
+        pid = found.ppid if found else 0
+    return False
+
+
+def _forget_child(child: subprocess.Popen[bytes]) -> None:
+    """Let a thread wait for the child, so that it leaves no zombie and no warning when it ends before us."""
+    import threading
+
+    threading.Thread(target=child.wait, daemon=True, name=f"queuectl-worker-{child.pid}").start()
+
+
+def await_gone(store: Store, ids: Sequence[str], *, timeout_s: float, nap: Callable[[float], None] = time.sleep) -> bool:
+    """Wait until these workers' rows have gone; return whether they have."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not {w.id for w in store.workers.all()} & set(ids):
+            return True
+        nap(0.05)
+    return False
+
+
+__all__ = ["Options", "Supervisor", "await_gone", "say", "start_background", "supervise"]
