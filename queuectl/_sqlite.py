@@ -20,10 +20,18 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from queuectl.errors import DatabaseBusy, DatabaseMoved, DatabaseRefused, DiskFull, InvalidValue, NotSupported, QueuectlError
+from queuectl.errors import (
+    DatabaseBusy,
+    DatabaseMoved,
+    DatabaseRefused,
+    DiskFull,
+    InvalidValue,
+    NotSupported,
+    QueuectlError,
+)
 
 if TYPE_CHECKING:
-    import sqlite3
+    import sqlite3 as sqlite3
 
     import sqlite_utils
 else:
@@ -33,11 +41,29 @@ APPLICATION_ID = 0x71637431  # "qct1"
 BUSY_S = 30.0
 CHECKPOINT_BYTES = 4 << 20
 BUSY_CODES = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED (primary codes)
-NETWORK_FS = ("nfs", "cifs", "smb", "9p", "virtiofs", "fuse", "ceph", "lustre", "gfs", "ocfs", "afs", "glusterfs", "vboxsf", "prl_fs", "beegfs")
+NETWORK_FS = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "virtiofs",
+    "fuse",
+    "ceph",
+    "lustre",
+    "gfs",
+    "ocfs",
+    "afs",
+    "glusterfs",
+    "vboxsf",
+    "prl_fs",
+    "beegfs",
+)
 
 lean = False  # set by command and worker processes: sqlite-utils is then imported without pandas and numpy
 
-_orphans: list[Any] = []  # connections inherited through fork: never used, never closed (closing would drop the parent's WAL)
+_orphans: list[
+    Any
+] = []  # connections inherited through fork: never used, never closed (closing would drop the parent's WAL)
 
 
 def utils() -> Any:
@@ -82,7 +108,13 @@ class Connection:
         """Set what a connection must set each time; the journal mode is part of the file."""
         self.has_wal = not self.rollback_journal
         sync = "extra" if self.rollback_journal else "full"
-        for pragma in (f"synchronous={sync}", "wal_autocheckpoint=0", "foreign_keys=on", "trusted_schema=off", "temp_store=memory"):
+        for pragma in (
+            f"synchronous={sync}",
+            "wal_autocheckpoint=0",
+            "foreign_keys=on",
+            "trusted_schema=off",
+            "temp_store=memory",
+        ):
             self.rows(f"pragma {pragma}")
 
     def close(self) -> None:
@@ -164,7 +196,7 @@ class Connection:
                 wal = (found.st_dev, found.st_ino)
                 self.wal_bytes = found.st_size
         except OSError:
-            here = wal = None
+            here, wal = (0, 0), None
         if here != self._file or (self._wal is not None and wal != self._wal):
             raise DatabaseMoved(
                 f"database was moved: {self.path} or its -wal was deleted or replaced while open; "
@@ -203,7 +235,9 @@ class Connection:
 
     def _check_pid(self) -> None:
         if self.pid != os.getpid():
-            raise QueuectlError("this connection was opened before a fork; open the queue again in the child process")
+            raise QueuectlError(
+                "this connection was opened before a fork; open the queue again in the child process"
+            )
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
@@ -221,7 +255,9 @@ class _Patience:
         now = time.monotonic()
         self.since = self.since or now
         if now - self.since > BUSY_S:
-            raise DatabaseBusy(f"{self.path}: another program has held the write lock for {BUSY_S:g} s; end it and try again")
+            raise DatabaseBusy(
+                f"{self.path}: another program has held the write lock for {BUSY_S:g} s; end it and try again"
+            )
         if self.waiting:
             self.waiting()
         time.sleep(random.uniform(0.0001, 0.0006) if now - self.since < 1 else random.uniform(0.001, 0.004))
@@ -241,11 +277,17 @@ def _fault(error: sqlite3.DatabaseError, path: str) -> QueuectlError:
     if code in BUSY_CODES:
         return DatabaseBusy(f"{path}: locked by another program; try again")
     if code in (11, 26):  # CORRUPT, NOTADB
-        return DatabaseRefused(f"{path}: not a queuectl database, or damaged ({error}); it was left untouched: restore a backup or name another file")
+        return DatabaseRefused(
+            f"{path}: not a queuectl database, or damaged ({error}); it was left untouched: restore a backup or name another file"
+        )
     if code == 13 or (code == 10 and "disk" in str(error) and _no_space(path)):
-        return DiskFull(f"{path}: no space left on the disk; nothing was recorded. Free some space and try again")
+        return DiskFull(
+            f"{path}: no space left on the disk; nothing was recorded. Free some space and try again"
+        )
     if code in (8, 14):  # READONLY, CANTOPEN
-        return DatabaseRefused(f"{path}: cannot be opened for writing ({error}); check the permissions of the file and its folder")
+        return DatabaseRefused(
+            f"{path}: cannot be opened for writing ({error}); check the permissions of the file and its folder"
+        )
     return QueuectlError(f"{path}: {error}")
 
 
@@ -291,11 +333,17 @@ def check_file(path: str) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise DatabaseRefused(f"{path}: expected a file, found {_kind(found.st_mode)}")
     if found.st_size == 0:
-        raise DatabaseRefused(f"{path}: is an empty file that queuectl did not make; remove it or name another")
+        raise DatabaseRefused(
+            f"{path}: is an empty file that queuectl did not make; remove it or name another"
+        )
     if found.st_nlink > 1:
-        raise DatabaseRefused(f"{path}: has {found.st_nlink} hard links; SQLite needs a file with one name. Copy it with `sqlite3 … .backup`")
+        raise DatabaseRefused(
+            f"{path}: has {found.st_nlink} hard links; SQLite needs a file with one name. Copy it with `sqlite3 … .backup`"
+        )
     if found.st_uid != os.geteuid():
-        raise DatabaseRefused(f"{path}: belongs to user {found.st_uid}; commands run as you, so only your own file is used")
+        raise DatabaseRefused(
+            f"{path}: belongs to user {found.st_uid}; commands run as you, so only your own file is used"
+        )
     if found.st_mode & stat.S_IWOTH:
         raise DatabaseRefused(f"{path}: anyone may write to it and so run commands as you; chmod o-w {path}")
     check_folder(os.path.dirname(path))
@@ -306,11 +354,15 @@ def check_folder(folder: str) -> None:
     try:
         mode = os.stat(folder).st_mode
     except OSError as e:
-        raise DatabaseRefused(f"{folder}: {e.strerror}; the database's folder must exist or be creatable") from None
+        raise DatabaseRefused(
+            f"{folder}: {e.strerror}; the database's folder must exist or be creatable"
+        ) from None
     if not stat.S_ISDIR(mode):
         raise DatabaseRefused(f"{folder}: expected a folder, found {_kind(mode)}")
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise DatabaseRefused(f"{folder}: anyone may write to this folder; chmod o-w {folder}, or move the database")
+        raise DatabaseRefused(
+            f"{folder}: anyone may write to this folder; chmod o-w {folder}, or move the database"
+        )
     kind = file_system(folder)
     if kind.startswith(NETWORK_FS) and not _rollback_wanted():
         raise NotSupported(
@@ -350,7 +402,9 @@ def create(path: str, fill: Callable[[Connection], None]) -> None:
         check_folder(folder)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as e:
-        raise DatabaseRefused(f"{folder}: {e.strerror}; the database's folder must exist or be creatable") from None
+        raise DatabaseRefused(
+            f"{folder}: {e.strerror}; the database's folder must exist or be creatable"
+        ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not os.path.lexists(path):
@@ -377,4 +431,3 @@ def _make(path: str, folder: str, fill: Callable[[Connection], None]) -> None:
     finally:
         connection.close()
     os.rename(draft, path)
-

@@ -19,7 +19,7 @@ _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
 _OTHERS = ("id", "queue", "delay", "run_at", "after", "after_any", "after_fail", "unique_key", "unique_for", "on_conflict", "limit_key", "limit",
            "tag", "cwd", "env", "params")  # fmt: skip
 FIELDS = ("command", *_SETTINGS, *_OTHERS)
-_UNKNOWN_DEFAULTS = {f: None for f in INSERTED}
+_UNKNOWN_DEFAULTS = dict.fromkeys(INSERTED)
 _EMPTY = {
     "attempts": 0, "runs": 0, "interruptions": 0, "snoozes": 0, "due_mono_ms": None, "started_at_ms": None, "finished_at_ms": None,
     "worker_id": None, "outcome": None, "exit_code": None, "signal": None, "reason": None, "error": None, "error_sig": None, "result": None,
@@ -127,11 +127,15 @@ class Enqueuer:
                 raise InvalidValue("unique-for: expected together with unique-key, got it alone")
             return
         row["unique_key"] = v.text("unique-key", spec["unique_key"], longest=256)
-        row["unique_for"] = v.choice("unique-for", spec.get("unique_for") or "active", ("queued", "active", "success", "forever"))
+        row["unique_for"] = v.choice(
+            "unique-for", spec.get("unique_for") or "active", ("queued", "active", "success", "forever")
+        )
 
     @staticmethod
     def _limited(row: dict[str, Any], spec: Mapping[str, Any]) -> None:
-        row["limit"] = None if spec.get("limit") is None else v.whole("limit", spec["limit"], low=1, high=100_000)
+        row["limit"] = (
+            None if spec.get("limit") is None else v.whole("limit", spec["limit"], low=1, high=100_000)
+        )
         if spec.get("limit_key") is not None:
             row["limit_key"] = v.ident("limit-key", spec["limit_key"])
         elif row["limit"] is not None:
@@ -146,7 +150,9 @@ class Enqueuer:
             for job_id in given.split(",") if isinstance(given, str) else given:
                 seq = self.store.jobs.seq_of(v.ident(name.replace("_", "-"), getattr(job_id, "id", job_id)))
                 if seq is None:
-                    raise InvalidValue(f"{name.replace('_', '-')}: expected the id of a job, got {job_id!r}, which no job has")
+                    raise InvalidValue(
+                        f"{name.replace('_', '-')}: expected the id of a job, got {job_id!r}, which no job has"
+                    )
                 found.append((seq, needs))
         return found
 
@@ -168,7 +174,9 @@ class Enqueuer:
         if not rows:
             return []
         with self.store.write():
-            kept = [r for r in rows if not (r["unique_key"] and r["on_conflict"] == "skip" and self.holder(r))]
+            kept = [
+                r for r in rows if not (r["unique_key"] and r["on_conflict"] == "skip" and self.holder(r))
+            ]
             first = self.store.jobs.insert([[r[c] for c in INSERTED] for r in kept]) if kept else 0
             for n, r in enumerate(kept):
                 self.store.changes.relate(first + n, r["parents"], now_ms=now)

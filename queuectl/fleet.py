@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from queuectl import processes
 from queuectl.board import Board
@@ -27,7 +28,16 @@ from queuectl.store.jobs import new_id
 RESTART_S = (0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # pause before the n-th restart in a row
 CALM_S = 10.0  # a runner that lived this long starts the row anew
 FAULT = 3
-SCRUBBED = ("FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PAGER", "GIT_PAGER", "TERM", "MPLBACKEND", "PYDEVD_USE_FRAME_EVAL")
+SCRUBBED = (
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "PAGER",
+    "GIT_PAGER",
+    "TERM",
+    "MPLBACKEND",
+    "PYDEVD_USE_FRAME_EVAL",
+)
 
 
 class Supervisor:
@@ -73,20 +83,26 @@ class Supervisor:
 
     # --- starting ---
 
-    def _start(self, predecessor: str | None = None, started: frozenset[tuple[int, int]] | None = None) -> None:
+    def _start(
+        self, predecessor: str | None = None, started: frozenset[tuple[int, int]] | None = None
+    ) -> None:
         self.runner_id = new_id()
         self.board.clear()
         self.board.beat()
         self.born = time.monotonic()
-        self.runner = self._fork(self.o, self.board, id=self.runner_id, predecessor=predecessor, started=started)
+        self.runner = self._fork(
+            self.o, self.board, id=self.runner_id, predecessor=predecessor, started=started
+        )
 
     def _start_solo(self) -> None:
         name = new_id()
         self.board.solo_born()
-        pid = self._fork(replace(self.o, count=1, limit=None, drain=False, solo=True), self.solo_board, id=name)
+        pid = self._fork(
+            replace(self.o, count=1, limit=None, drain=False, solo=True), self.solo_board, id=name
+        )
         self.solos[pid] = name
 
-    def _fork(self, options: Options, board: Board, **history: object) -> int:
+    def _fork(self, options: Options, board: Board, **history: Any) -> int:
         me = os.getpid()
         sys.stdout.flush()
         pid = os.fork()
@@ -201,7 +217,9 @@ def supervise(options: Options, *, lease_ms: int) -> int:
     return Supervisor(options, lease_ms=lease_ms).run()
 
 
-def start_background(options: Options, *, store: Store, arguments: Sequence[str], timeout_s: float = 20.0) -> list[Worker]:
+def start_background(
+    options: Options, *, store: Store, arguments: Sequence[str], timeout_s: float = 20.0
+) -> list[Worker]:
     """Start workers that outlive this process, its terminal and its kernel; return when their rows have appeared.
 
     Raises:
@@ -211,7 +229,9 @@ def start_background(options: Options, *, store: Store, arguments: Sequence[str]
     os.makedirs(folder, mode=0o700, exist_ok=True)
     log = os.path.join(folder, f"worker-{new_id()}.log")
     before = {w.id for w in store.workers.all()}
-    env = {k: v for k, v in os.environ.items() if k not in SCRUBBED and not k.startswith(("JPY_", "QUEUECTL_"))}
+    env = {
+        k: v for k, v in os.environ.items() if k not in SCRUBBED and not k.startswith(("JPY_", "QUEUECTL_"))
+    }
     if (journal := os.environ.get("QUEUECTL_JOURNAL")) is not None:
         env["QUEUECTL_JOURNAL"] = journal
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "wb") as out:
@@ -230,7 +250,9 @@ def start_background(options: Options, *, store: Store, arguments: Sequence[str]
         time.sleep(0.02)
     with open(log, encoding="utf-8", errors="replace") as text:
         tail = " ".join(text.read()[-500:].split())
-    raise WorkerStartFailed(f"worker: did not start within {timeout_s:g} s; its log {log} ends: {tail or '(empty)'}")
+    raise WorkerStartFailed(
+        f"worker: did not start within {timeout_s:g} s; its log {log} ends: {tail or '(empty)'}"
+    )
 
 
 def _is_below(pid: int, ancestor: int) -> bool:
@@ -249,7 +271,9 @@ def _forget_child(child: subprocess.Popen[bytes]) -> None:
     threading.Thread(target=child.wait, daemon=True, name=f"queuectl-worker-{child.pid}").start()
 
 
-def await_gone(store: Store, ids: Sequence[str], *, timeout_s: float, nap: Callable[[float], None] = time.sleep) -> bool:
+def await_gone(
+    store: Store, ids: Sequence[str], *, timeout_s: float, nap: Callable[[float], None] = time.sleep
+) -> bool:
     """Wait until these workers' rows have gone; return whether they have."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

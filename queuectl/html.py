@@ -21,12 +21,23 @@ def clock(moment: datetime | None) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return an HTML table; every cell is escaped."""
     top = "".join(f"<th style='text-align:left'>{escape_html(h)}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td style='text-align:left'>{escape_html(str(c))}</td>" for c in r) + "</tr>" for r in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{escape_html(str(c))}</td>" for c in r) + "</tr>"
+        for r in rows
+    )
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _row(job: Job) -> tuple[object, ...]:
-    return (job.id, preview(job.command, 80), job.state, f"{job.attempts}/{job.max_retries}", job.queue, clock(job.updated_at), job.reason or "")
+    return (
+        job.id,
+        preview(job.command, 80),
+        job.state,
+        f"{job.attempts}/{job.max_retries}",
+        job.queue,
+        clock(job.updated_at),
+        job.reason or "",
+    )
 
 
 _HEAD = ("id", "command", "state", "attempts", "queue", "updated", "reason")
@@ -45,18 +56,33 @@ def jobs_html(jobs: Sequence[Job], left_out: int) -> str:
 
 def run_rows(runs: Iterable[Run]) -> list[tuple[object, ...]]:
     """Return the cells of runs."""
-    return [(r.run, r.outcome, r.reason or "", clock(r.started_at), f"{(r.duration_ms or 0) / 1000:.3f} s", r.worker_id or "") for r in runs]
+    return [
+        (
+            r.run,
+            r.outcome,
+            r.reason or "",
+            clock(r.started_at),
+            f"{(r.duration_ms or 0) / 1000:.3f} s",
+            r.worker_id or "",
+        )
+        for r in runs
+    ]
 
 
 def details_html(details: JobDetails) -> str:
     """Return a job and its runs."""
-    return job_html(details.job) + table(("run", "outcome", "reason", "started", "took", "worker"), run_rows(details.runs))
+    return job_html(details.job) + table(
+        ("run", "outcome", "reason", "started", "took", "worker"), run_rows(details.runs)
+    )
 
 
 def status_html(status: Status) -> str:
     """Return counts and workers."""
     counts = table(("state", "jobs"), [(s, f"{n:,}") for s, n in status.counts.items() if n])
-    workers = table(("worker", "state", "job", "heartbeat"), [(w.id, w.state, w.job_id or "", clock(w.heartbeat_at)) for w in status.workers])
+    workers = table(
+        ("worker", "state", "job", "heartbeat"),
+        [(w.id, w.state, w.job_id or "", clock(w.heartbeat_at)) for w in status.workers],
+    )
     return counts + (workers if status.workers else "<p>no workers</p>")
 
 
@@ -64,4 +90,7 @@ def result_html(result: ActionResult) -> str:
     """Return what a verb did, id by id."""
     word = "would be done" if result.dry_run else "done"
     rows = [(i, word) for i in result.done[:100]] + list(result.skipped[:100])
-    return f"<p>{escape_html(result.verb)}: {len(result.done):,} {word}, {len(result.skipped):,} skipped</p>" + table(("id", "what"), rows)
+    return (
+        f"<p>{escape_html(result.verb)}: {len(result.done):,} {word}, {len(result.skipped):,} skipped</p>"
+        + table(("id", "what"), rows)
+    )

@@ -68,7 +68,9 @@ def target(state: State | None, event: str) -> State:
     try:
         return _TARGETS[state, event]
     except KeyError:
-        raise ImpossibleTransition(f"{event!r} cannot happen to a job that is {state or 'not there yet'}") from None
+        raise ImpossibleTransition(
+            f"{event!r} cannot happen to a job that is {state or 'not there yet'}"
+        ) from None
 
 
 def sources(event: str) -> tuple[State, ...]:
@@ -156,7 +158,12 @@ def outcome_of(ended: Ended) -> Outcome:
     return Outcome.SNOOZED if ended.exit_code == TEMPFAIL else Outcome.FAILED
 
 
-_STOPPED = {"timeout": Outcome.TIMEOUT, "cancel": Outcome.CANCELLED, "stop": Outcome.LOST, "stuck": Outcome.LOST}
+_STOPPED = {
+    "timeout": Outcome.TIMEOUT,
+    "cancel": Outcome.CANCELLED,
+    "stop": Outcome.LOST,
+    "stuck": Outcome.LOST,
+}
 
 
 def settle(job: Claimed, ended: Ended, *, mono_ms: int, dice: float, snooze_ms: int) -> Verdict:
@@ -183,7 +190,9 @@ def settle(job: Claimed, ended: Ended, *, mono_ms: int, dice: float, snooze_ms: 
             reason = "needs operator: its processes could not be killed"
             return Verdict(target(S.PROCESSING, "poison"), outcome, reason, job.attempts)
         case Outcome.LOST:
-            return Verdict(target(S.PROCESSING, "give back"), outcome, "given back: its worker stopped", job.attempts)
+            return Verdict(
+                target(S.PROCESSING, "give back"), outcome, "given back: its worker stopped", job.attempts
+            )
         case _:
             return _failed(job, ended, outcome, mono_ms=mono_ms, dice=dice)
 
@@ -196,7 +205,9 @@ def _failed(job: Claimed, ended: Ended, outcome: Outcome, *, mono_ms: int, dice:
     if attempts >= job.max_retries:
         return Verdict(target(S.PROCESSING, "die"), outcome, reason, attempts)
     wait = delay_ms(job, attempts, dice=dice)
-    return Verdict(target(S.PROCESSING, "fail"), outcome, reason, attempts, ended.finished_ms + wait, mono_ms + wait)
+    return Verdict(
+        target(S.PROCESSING, "fail"), outcome, reason, attempts, ended.finished_ms + wait, mono_ms + wait
+    )
 
 
 def reason_of(outcome: Outcome, ended: Ended, job: Claimed, attempts: int) -> str:
@@ -290,6 +301,8 @@ def interrupt(interruptions: int, *, charged: bool, limit: int) -> Interruption:
     """
     n = interruptions + charged
     if charged and n >= limit:
-        return Interruption(target(S.PROCESSING, "poison"), n, f"poison pill: its worker died under it {n} times")
+        return Interruption(
+            target(S.PROCESSING, "poison"), n, f"poison pill: its worker died under it {n} times"
+        )
     why = "its worker died" if charged else "the machine restarted"
     return Interruption(target(S.PROCESSING, "interrupt"), n, f"interrupted: {why}")

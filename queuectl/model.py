@@ -201,6 +201,13 @@ class Run:
     stdout_bytes: int
     stderr_bytes: int
 
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> Run:
+        """Build a run from its columns in the order of the fields."""
+        values = list(row)
+        values[5] = Outcome(values[5])
+        return cls(*values)
+
     @property
     def started_at(self) -> datetime | None:
         """When the command was started, local time."""

@@ -40,7 +40,9 @@ def stream(store: Store, job: Job, *, run: int | None, stderr: bool, follow: boo
 
 
 def _spool(store: Store, job: Job, stderr: bool, offset: int) -> Iterator[bytes]:
-    path = os.path.join(os.path.dirname(store.path), "logs", "live", f"{job.worker_id}.{'err' if stderr else 'out'}")
+    path = os.path.join(
+        os.path.dirname(store.path), "logs", "live", f"{job.worker_id}.{'err' if stderr else 'out'}"
+    )
     yield from _file(path, offset)
 
 
@@ -48,10 +50,10 @@ def _stored(store: Store, job: Job, run: int, stderr: bool, offset: int) -> Iter
     row = store.jobs.output(job.seq, run)
     if row is None:
         return
-    name = row[3 if stderr else 2]
+    name, inline = (row[3], row[1]) if stderr else (row[2], row[0])
     if name is not None:
         yield from _file(os.path.join(os.path.dirname(store.path), "logs", os.path.basename(name)), offset)
-    elif inline := row[1 if stderr else 0]:
+    elif inline:
         yield inline[offset:]
 
 

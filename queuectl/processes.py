@@ -52,7 +52,9 @@ def boot_id() -> str:
 def require_linux() -> None:
     """Refuse to run workers where their promises cannot be kept."""
     if not os.path.exists("/proc/self/stat"):
-        raise NotSupported("worker: expected Linux with /proc mounted; queues can be read and filled here, but not worked")
+        raise NotSupported(
+            "worker: expected Linux with /proc mounted; queues can be read and filled here, but not worked"
+        )
 
 
 def read(pid: int) -> Proc | None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from queuectl import _sqlite, fleet, lifecycle, processes, selection
 from queuectl import validate as v
 from queuectl.enqueue import Enqueuer
-from queuectl.errors import InvalidValue, NothingMatched, StateConflict, WaitTimeout
+from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, StateConflict, WaitTimeout
 from queuectl.model import FINAL, ActionResult, Job, JobDetails, JobList, State, Status, WaitResult, Worker
 from queuectl.runner import Options
 from queuectl.settings import SETTINGS, setting, shown
 from queuectl.store import Store
 from queuectl.store.filters import Filter
+
+Workers = list[Worker]
+Found = list[
+    tuple[str, tuple[int, State] | None]
+]  # ids with seq and state, or None when there is no such job
+Names = list[str]
+Skipped = list[tuple[str, str]]
 
 DEFAULT_PATH = os.path.join("data", "queue.db")
 LIMIT_MAX = 100_000
@@ -28,7 +33,8 @@ WORKERS_MAX = 64
 class ConfigChange(str):
     """A setting's new value, as the command line says it."""
 
-    __slots__ = ("key", "value")
+    key: str
+    value: Any
 
     def __new__(cls, key: str, value: Any) -> ConfigChange:
         """Make the sentence for a key and its stored value."""
@@ -83,7 +89,9 @@ class Config(_Group):
             store.settings.set(s.name, stored, now_ms=now)
             if s.name == "priority-aging":
                 store.settings.rerank(lifecycle.STRICT_STEP if stored is None else stored)
-            store.settings.event("config", None, f"{s.name} = {shown(s.name, stored)}", actor=self._queue._actor, now_ms=now)
+            store.settings.event(
+                "config", None, f"{s.name} = {shown(s.name, stored)}", actor=self._queue._actor, now_ms=now
+            )
         self._queue._enqueuer.forget()
         return ConfigChange(s.name, stored)
 
@@ -108,7 +116,9 @@ class DeadList(JobList):
 class Dlq(_Group):
     """The dead letter queue: jobs that failed too often."""
 
-    def list(self, *, queue: str | None = None, tag: str | None = None, sig: str | None = None, limit: int = 100) -> DeadList:
+    def list(
+        self, *, queue: str | None = None, tag: str | None = None, sig: str | None = None, limit: int = 100
+    ) -> DeadList:
         """List dead jobs, the latest last.
 
         Args:
@@ -121,8 +131,17 @@ class Dlq(_Group):
         found = self._queue._store.jobs.oldest_dead(wanted, limit=_limit(limit))
         return DeadList(list(found), left_out=found.left_out)
 
-    def retry(self, *ids: str, queue: str | None = None, tag: str | None = None, sig: str | None = None, since: str | None = None,
-              all: bool = False, max_retries: int | None = None, dry_run: bool = False) -> ActionResult:
+    def retry(
+        self,
+        *ids: str,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        all: bool = False,
+        max_retries: int | None = None,
+        dry_run: bool = False,
+    ) -> ActionResult:
         """Put dead jobs back in line with a fresh budget of attempts.
 
         Args:
@@ -141,7 +160,15 @@ class Dlq(_Group):
         return self._queue._requeue("dlq retry", (State.DEAD,), ids, Filter(queue=queue, tag=tag, sig=sig, since_ms=self._queue._since(since)),
                                     all=all, max_retries=max_retries, dry_run=dry_run)  # fmt: skip
 
-    def purge(self, *ids: str, queue: str | None = None, tag: str | None = None, sig: str | None = None, all: bool = False, dry_run: bool = False) -> ActionResult:
+    def purge(
+        self,
+        *ids: str,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        all: bool = False,
+        dry_run: bool = False,
+    ) -> ActionResult:
         """Remove dead jobs for good.
 
         Args:
@@ -176,7 +203,9 @@ class Queue:
         if path is None:
             path = os.environ.get("QUEUECTL_DB", DEFAULT_PATH)
         self.path = _sqlite.absolute(path)
-        self._pid, self._opened, self._adder = 0, None, None  # type: ignore[var-annotated]
+        self._pid = 0
+        self._opened: Store | None = None
+        self._adder: Enqueuer | None = None
         self.config, self.dlq = Config(self), Dlq(self)
 
     @property
@@ -270,8 +299,17 @@ class Queue:
 
     # --- look ---
 
-    def list(self, *, state: str | None = None, queue: str | None = None, tag: str | None = None, sig: str | None = None, since: str | None = None,
-             until: str | None = None, limit: int = 100) -> JobList:
+    def list(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 100,
+    ) -> JobList:
         """List jobs, the newest last.
 
         Args:
@@ -306,9 +344,13 @@ class Queue:
         """
         store = self._store
         jobs = store.jobs.newest(Filter(), limit=_limit(limit))
-        return Status(store.jobs.counts(), tuple(jobs), jobs.left_out, tuple(self._live()), store.settings.paused())
+        return Status(
+            store.jobs.counts(), tuple(jobs), jobs.left_out, tuple(self._live()), store.settings.paused()
+        )
 
-    def logs(self, id: str, *, run: int | None = None, stderr: bool = False, follow: bool = False) -> Iterator[bytes]:
+    def logs(
+        self, id: str, *, run: int | None = None, stderr: bool = False, follow: bool = False
+    ) -> Iterator[bytes]:
         """Print the output of a run, the latest by default.
 
         Args:
@@ -338,7 +380,9 @@ class Queue:
         end = None if timeout is None else time.monotonic() + v.duration_ms("timeout", timeout) / 1000
         store = self._store
         if not names:
-            names = [i for _, i, s in store.jobs.ids(Filter(states=tuple(s for s in State if s not in FINAL)))]
+            names = [
+                i for _, i, s in store.jobs.ids(Filter(states=tuple(s for s in State if s not in FINAL)))
+            ]
         for name in names:
             store.jobs.get(name)
         nap = 0.005
@@ -348,19 +392,33 @@ class Queue:
                 return WaitResult(states)
             if end is not None and time.monotonic() >= end:
                 left = [i for i, s in states.items() if s not in FINAL]
-                raise WaitTimeout(f"wait: {len(left)} of {len(names)} jobs had not ended after {timeout} s: {', '.join(left[:5])}")
+                raise WaitTimeout(
+                    f"wait: {len(left)} of {len(names)} jobs had not ended after {timeout} s: {', '.join(left[:5])}"
+                )
             time.sleep(nap)
             nap = min(nap * 1.5, 0.2)
 
     def _is_hopeless(self, states: Mapping[str, State]) -> bool:
         """Whether all that has not ended is blocked by jobs that have, and so can no longer run by itself."""
         left = [i for i, s in states.items() if s not in FINAL]
-        return bool(left) and all(states[i] is State.BLOCKED for i in left) and not self._store.changes.can_unblock(left)
+        return (
+            bool(left)
+            and all(states[i] is State.BLOCKED for i in left)
+            and not self._store.changes.can_unblock(left)
+        )
 
     # --- act ---
 
-    def cancel(self, *ids: str, state: str | None = None, queue: str | None = None, tag: str | None = None, sig: str | None = None,
-               since: str | None = None, dry_run: bool = False) -> ActionResult:
+    def cancel(
+        self,
+        *ids: str,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        dry_run: bool = False,
+    ) -> ActionResult:
         """Cancel jobs; running ones are ended with everything they started.
 
         Args:
@@ -375,13 +433,33 @@ class Queue:
         changes = self._store.changes
 
         def change(seq: int, found: State, now: int) -> bool:
-            return changes.ask_to_cancel(seq, now_ms=now) if found is State.PROCESSING else changes.cancel(seq, now_ms=now)
+            return (
+                changes.ask_to_cancel(seq, now_ms=now)
+                if found is State.PROCESSING
+                else changes.cancel(seq, now_ms=now)
+            )
 
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
-        return self._act("cancel", ids, wanted, states=(*lifecycle.sources("cancel"), State.PROCESSING), dry_run=dry_run, change=change)
+        return self._act(
+            "cancel",
+            ids,
+            wanted,
+            states=(*lifecycle.sources("cancel"), State.PROCESSING),
+            dry_run=dry_run,
+            change=change,
+        )
 
-    def retry(self, *ids: str, state: str | None = None, queue: str | None = None, tag: str | None = None, sig: str | None = None,
-              since: str | None = None, max_retries: int | None = None, dry_run: bool = False) -> ActionResult:
+    def retry(
+        self,
+        *ids: str,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        max_retries: int | None = None,
+        dry_run: bool = False,
+    ) -> ActionResult:
         """Run jobs again: dead and cancelled ones with a fresh budget, failed and scheduled ones at once.
 
         Args:
@@ -395,10 +473,20 @@ class Queue:
             dry_run: only say what would be done.
         """
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
-        return self._requeue("retry", lifecycle.sources("requeue"), ids, wanted, max_retries=max_retries, dry_run=dry_run)
+        return self._requeue(
+            "retry", lifecycle.sources("requeue"), ids, wanted, max_retries=max_retries, dry_run=dry_run
+        )
 
-    def delete(self, *ids: str, state: str | None = None, queue: str | None = None, tag: str | None = None, sig: str | None = None,
-               force: bool = False, dry_run: bool = False) -> ActionResult:
+    def delete(
+        self,
+        *ids: str,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> ActionResult:
         """Remove jobs and their runs for good.
 
         Args:
@@ -412,32 +500,69 @@ class Queue:
         """
         states = tuple(s for s in State if force or s is not State.PROCESSING)
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig)
-        return self._act("delete", ids, wanted, states=states, dry_run=dry_run, change=lambda seq, _s, _n: self._store.changes.delete(seq, force=force))
+        return self._act(
+            "delete",
+            ids,
+            wanted,
+            states=states,
+            dry_run=dry_run,
+            change=lambda seq, _s, _n: self._store.changes.delete(seq, force=force),
+        )
 
-    def _requeue(self, verb: str, states: tuple[State, ...], ids: tuple[Any, ...], wanted: Filter, *, all: bool = False,
-                 max_retries: int | None = None, dry_run: bool = False) -> ActionResult:
+    def _requeue(
+        self,
+        verb: str,
+        states: tuple[State, ...],
+        ids: tuple[Any, ...],
+        wanted: Filter,
+        *,
+        all: bool = False,
+        max_retries: int | None = None,
+        dry_run: bool = False,
+    ) -> ActionResult:
         budget = None if max_retries is None else SETTINGS["max-retries"].read(max_retries)
         aging = self._store.settings.get("priority-aging")
 
         def change(seq: int, found: State, now: int) -> bool:
             priority = self._store.connection.rows("select priority from jobs where seq = ?", (seq,))[0][0]
-            return self._store.changes.requeue(seq, found, rank=lifecycle.rank(now, priority, aging), max_retries=budget, now_ms=now)
+            return self._store.changes.requeue(
+                seq, found, rank=lifecycle.rank(now, priority, aging), max_retries=budget, now_ms=now
+            )
 
         result = self._act(verb, ids, wanted, states=states, all=all, dry_run=dry_run, change=change)
         if len(result.done) == 1 and ids and not dry_run:
             job = self._store.jobs.get(result.done[0])
-            return ActionResult(verb, result.done, result.skipped, notes=(f"Job {job.id} has been requeued with max_retries = {job.max_retries}",))
+            return ActionResult(
+                verb,
+                result.done,
+                result.skipped,
+                notes=(f"Job {job.id} has been requeued with max_retries = {job.max_retries}",),
+            )
         return result
 
-    def _act(self, verb: str, ids: tuple[Any, ...], wanted: Filter, *, states: tuple[State, ...], change: Any, all: bool = False, dry_run: bool = False) -> ActionResult:
+    def _act(
+        self,
+        verb: str,
+        ids: tuple[Any, ...],
+        wanted: Filter,
+        *,
+        states: tuple[State, ...],
+        change: Any,
+        all: bool = False,
+        dry_run: bool = False,
+    ) -> ActionResult:
         names = selection.ids_of(ids, path=self.path)
         if not names and wanted.is_empty() and not all:
             if ids:
-                return ActionResult(verb, dry_run=dry_run, notes=("the selection is empty: nothing was done",))
-            raise InvalidValue(f"{verb}: expected ids or a filter such as --queue, got neither; nothing was done")
+                return ActionResult(
+                    verb, dry_run=dry_run, notes=("the selection is empty: nothing was done",)
+                )
+            raise InvalidValue(
+                f"{verb}: expected ids or a filter such as --queue, got neither; nothing was done"
+            )
         store, now = self._store, processes.now_ms()
-        done: list[str] = []
-        skipped: list[tuple[str, str]] = []
+        done: Names = []
+        skipped: Skipped = []
         with store.write():
             found = self._found(names, wanted, states)
             for name, place in found:
@@ -451,11 +576,13 @@ class Queue:
                     skipped.append((name, "changed meanwhile, or another job holds its unique key"))
             if done and not dry_run:
                 shown_ids = ", ".join(done[:20]) + ("…" if len(done) > 20 else "")
-                store.settings.event(verb, done[0] if len(done) == 1 else None, shown_ids, actor=self._actor, now_ms=now)
+                store.settings.event(
+                    verb, done[0] if len(done) == 1 else None, shown_ids, actor=self._actor, now_ms=now
+                )
         self._complain(verb, names, found, skipped, done)
         return ActionResult(verb, tuple(done), tuple(skipped), dry_run)
 
-    def _found(self, names: list[str], wanted: Filter, states: tuple[State, ...]) -> list[tuple[str, tuple[int, State] | None]]:
+    def _found(self, names: Names, wanted: Filter, states: tuple[State, ...]) -> Found:
         from dataclasses import replace
 
         if names:
@@ -465,7 +592,9 @@ class Queue:
         return [(i, (seq, s)) for seq, i, s in self._store.jobs.ids(narrowed)] if narrowed.states else []
 
     @staticmethod
-    def _complain(verb: str, names: list[str], found: list[Any], skipped: list[tuple[str, str]], done: list[str]) -> None:
+    def _complain(
+        verb: str, names: Names, found: Found, skipped: Sequence[tuple[str, str]], done: Names
+    ) -> None:
         if done or (names and len(names) > 1):
             return
         if not found:
@@ -476,7 +605,9 @@ class Queue:
                 from queuectl.errors import JobNotFound
 
                 raise JobNotFound(f"job {name}: {why} (see `queuectl list`)")
-            hint = "; only dead jobs are in the DLQ (see `queuectl dlq list`)" if verb.startswith("dlq") else ""
+            hint = (
+                "; only dead jobs are in the DLQ (see `queuectl dlq list`)" if verb.startswith("dlq") else ""
+            )
             raise StateConflict(f"job {name} {why}{hint}")
 
     def pause(self, queue: str | None = None) -> ActionResult:
@@ -508,7 +639,7 @@ class Queue:
     def worker(
         self, *, verbose: bool = False, count: int = 1, sleep: float = 3.0, limit: int | None = None, queues: str | None = None,
         drain: bool = False, detach: bool = False, stop: bool = False, now: bool = False,
-    ) -> int | ActionResult:  # fmt: skip
+    ) -> ActionResult | None:  # fmt: skip
         """Run workers here until they are stopped, or start them in the background, or stop all that run.
 
         Args:
@@ -526,14 +657,27 @@ class Queue:
             return self.stop_workers(now=now)
         if now:
             raise InvalidValue("now: expected together with stop, got it alone")
-        options = self._options(verbose=verbose, count=count, sleep=sleep, limit=limit, queues=queues, drain=drain)
+        options = self._options(
+            verbose=verbose, count=count, sleep=sleep, limit=limit, queues=queues, drain=drain
+        )
         if detach:
             return ActionResult("worker", tuple(w.id for w in self._start(options)))
         lease = self._store.settings.get("lease")
         self.close()  # the supervisor forks, and no connection may be carried through a fork
-        return fleet.supervise(options, lease_ms=lease)
+        if fleet.supervise(options, lease_ms=lease):
+            raise QueuectlError("worker: ended by a fault; the line before says which")
+        return None
 
-    def _options(self, *, verbose: bool, count: int, sleep: float, limit: int | None, queues: str | Iterable[str] | None, drain: bool) -> Options:
+    def _options(
+        self,
+        *,
+        verbose: bool,
+        count: int,
+        sleep: float,
+        limit: int | None,
+        queues: str | Iterable[str] | None,
+        drain: bool,
+    ) -> Options:
         names = queues.split(",") if isinstance(queues, str) else queues
         return Options(
             self.path, v.whole("count", count, low=1, high=WORKERS_MAX), v.number("sleep", sleep, low=0.01, high=3600),
@@ -541,7 +685,7 @@ class Queue:
             drain, verbose,
         )  # fmt: skip
 
-    def _start(self, options: Options) -> list[Worker]:
+    def _start(self, options: Options) -> Workers:
         arguments = ["-c", str(options.count), "-s", str(options.poll_s)]
         arguments += ["--queues", ",".join(options.queues)] if options.queues else []
         arguments += ["-l", str(options.limit)] if options.limit else []
@@ -549,13 +693,17 @@ class Queue:
         arguments += ["-v"] if options.verbose else []
         return fleet.start_background(options, store=self._store, arguments=arguments)
 
-    def start_workers(self, n: int = 1, *, queues: str | Iterable[str] | None = None, drain: bool = False) -> list[Worker]:
+    def start_workers(
+        self, n: int = 1, *, queues: str | Iterable[str] | None = None, drain: bool = False
+    ) -> Workers:
         """Start n workers in the background; they outlive this process. Return them once they are ready.
 
         Raises:
             WorkerStartFailed: they did not come up; the message has the tail of their log.
         """
-        return self._start(self._options(verbose=True, count=n, sleep=3.0, limit=None, queues=queues, drain=drain))
+        return self._start(
+            self._options(verbose=True, count=n, sleep=3.0, limit=None, queues=queues, drain=drain)
+        )
 
     def stop_workers(self, *ids: str, now: bool = False) -> ActionResult:
         """Tell workers to stop: those named, else all that exist now. Running jobs are waited for, or with `now` put back in line."""
@@ -568,12 +716,14 @@ class Queue:
                 done = [w.id for w in self._store.workers.all()]
                 self._store.settings.signal("stop", how, now_ms=processes.now_ms())
         if ids and not done:
-            raise NothingMatched(f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)")
+            raise NothingMatched(
+                f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)"
+            )
         note = "Stop signal sent to all workers." if not ids else f"Stop signal sent to {', '.join(done)}."
         return ActionResult("worker --stop", tuple(done), notes=(note,))
 
     @contextmanager
-    def workers_running(self, n: int = 1) -> Iterator[list[Worker]]:
+    def workers_running(self, n: int = 1) -> Iterator[Workers]:
         """Have n background workers for the length of a block."""
         started = self.start_workers(n)
         try:
@@ -583,11 +733,11 @@ class Queue:
             self.stop_workers(*names)
             fleet.await_gone(self._store, names, timeout_s=30)
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> Workers:
         """List the workers."""
         return self._live()
 
-    def _live(self) -> list[Worker]:
+    def _live(self) -> Workers:
         from dataclasses import replace
 
         found = self._store.workers.all()
@@ -599,8 +749,16 @@ class Queue:
     def _since(self, since: str | None) -> int | None:
         return None if since is None else v.since_ms("since", since, now_ms=processes.now_ms())
 
-    def _filter(self, *, state: str | None = None, queue: str | None = None, tag: str | None = None, sig: str | None = None,
-                since: str | None = None, until: str | None = None) -> Filter:
+    def _filter(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Filter:
         now = processes.now_ms()
         after, before = self._since(since), None if until is None else v.since_ms("until", until, now_ms=now)
         if after is not None and before is not None and after > before:
@@ -619,8 +777,7 @@ def command_line() -> type[Queue]:
     class CommandLine(Queue):
         _actor = "cli"
 
-    sys.modules.setdefault("queuectl", sys.modules[__package__ or "queuectl"])
     return CommandLine
 
 
-__all__ = ["Config", "ConfigChange", "ConfigTable", "DeadList", "Dlq", "Queue", "command_line", "json"]
+__all__ = ["Config", "ConfigChange", "ConfigTable", "DeadList", "Dlq", "Queue", "command_line"]

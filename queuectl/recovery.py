@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 
 from queuectl import lifecycle, processes
+from queuectl.model import State
 from queuectl.store import Store
 from queuectl.store.workers import Runner
 
@@ -54,7 +55,12 @@ def recover(
 
 
 def _recover_one(
-    store: Store, runner: Runner, *, same_boot: bool, started: Collection[tuple[int, int]] | None, tell: Callable[[str], None]
+    store: Store,
+    runner: Runner,
+    *,
+    same_boot: bool,
+    started: Collection[tuple[int, int]] | None,
+    tell: Callable[[str], None],
 ) -> int:
     stuck: set[str] = set()
     if same_boot and runner.host == socket.gethostname():
@@ -64,7 +70,9 @@ def _recover_one(
         n = _requeue(store, runner.id, charged=same_boot, started=started, stuck=stuck, tell=tell)
         store.workers.forget(runner.id)
         if n:
-            store.settings.event("recover", None, f"runner {runner.id}: {n} jobs", actor="worker", now_ms=processes.now_ms())
+            store.settings.event(
+                "recover", None, f"runner {runner.id}: {n} jobs", actor="worker", now_ms=processes.now_ms()
+            )
     return n
 
 
@@ -106,7 +114,9 @@ def _requeue(
         change = lifecycle.interrupt(job.interruptions, charged=charged, limit=limit)
         if f"{job.id}.{job.run}" in stuck:
             change = lifecycle.Interruption(
-                lifecycle.target(lifecycle.State.PROCESSING, "poison"), job.interruptions + 1, "needs operator: its processes could not be killed"
+                lifecycle.target(State.PROCESSING, "poison"),
+                job.interruptions + 1,
+                "needs operator: its processes could not be killed",
             )
         if store.line.interrupted(job, change, now_ms=now):
             n += 1

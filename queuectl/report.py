@@ -39,7 +39,9 @@ class Report:
         if job.attempts:
             self._say(worker, f"RETRYING job {job.id} (Attempt {job.attempts + 1})")
             return
-        self._say(worker, f"Picked up NEW job: {job.id} (Command: {escape_terminal(mask_secrets(job.command))})")
+        self._say(
+            worker, f"Picked up NEW job: {job.id} (Command: {escape_terminal(mask_secrets(job.command))})"
+        )
         self._say(worker, f"Job {job.id} state: processing")
 
     def settled(self, worker: str, job: Claimed, verdict: Verdict, delay_ms: int) -> None:
@@ -47,7 +49,10 @@ class Report:
         if not self.verbose:
             return
         if verdict.attempts > job.attempts:
-            self._say(worker, f"Job {job.id} FAILED (Attempt {verdict.attempts}/{max(1, job.max_retries)}): {verdict.reason}")
+            self._say(
+                worker,
+                f"Job {job.id} FAILED (Attempt {verdict.attempts}/{max(1, job.max_retries)}): {verdict.reason}",
+            )
         match verdict.state:
             case State.FAILED:
                 self._say(worker, f"Job {job.id} state: failed - Will retry in {delay_ms / 1000:g}s")

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from queuectl import causes, lifecycle, processes
 from queuectl.board import Board
@@ -34,6 +35,7 @@ BEAT_S = 2.0
 PEERS_S = 1.0
 AHEAD_S = 0.05  # of work claimed ahead while jobs are shorter than this
 AHEAD_MAX = 256
+SOLO_PAUSE_S = 0.25  # between two requests for a companion
 BUSY_LOOK_S = 0.2  # how often a full runner looks for stop signals and cancels
 
 
@@ -72,7 +74,15 @@ class Runner:
         predecessor: that runner's id.
     """
 
-    def __init__(self, options: Options, board: Board, *, started: frozenset[tuple[int, int]] | None = None, predecessor: str | None = None, id: str | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        board: Board,
+        *,
+        started: frozenset[tuple[int, int]] | None = None,
+        predecessor: str | None = None,
+        id: str | None = None,
+    ) -> None:
         self.o, self.board = options, board
         self.id = id or new_id()
         self.workers = [new_id() for _ in range(options.count)]
@@ -132,7 +142,9 @@ class Runner:
     def register(self) -> None:
         """Write our workers' rows, then recover what dead runners left."""
         now, mono = processes.now_ms(), processes.mono_ms()
-        me = Identity(self.id, socket.gethostname(), self.boot, os.getpid(), processes.start_ticks(os.getpid()), mono)
+        me = Identity(
+            self.id, socket.gethostname(), self.boot, os.getpid(), processes.start_ticks(os.getpid()), mono
+        )
         self.board.beat()
         with self.store.write():
             self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
@@ -263,7 +275,7 @@ class Runner:
             for key in self.executor.running():
                 self.executor.stop(key, "stop", kill_after_ms=500)
 
-    def _on_signal(self, number: int, _frame: object) -> None:
+    def _on_signal(self, _number: int, _frame: object) -> None:
         # Asked to stop by our parent's death (PDEATHSIG) nothing may stay behind unsupervised.
         self._signals += 2 if os.getppid() != self.parent else 1
         if self.stopping in ("grace", "now"):
@@ -300,7 +312,9 @@ class Runner:
             return False
         if self.backlog or self.others_wrote:
             self.others_wrote = False
-            counts = self.store.connection.rows("select 1 from counters where state = 'pending' and n > 0 limit 1")
+            counts = self.store.connection.rows(
+                "select 1 from counters where state = 'pending' and n > 0 limit 1"
+            )
             self.next_due = self.store.line.next_due()
             return bool(counts) or self.next_due != (None, None)
         return False
@@ -309,7 +323,10 @@ class Runner:
 
     def _write(self, wanted: int, *, now: int, mono: int, beating: bool) -> None:
         line, ended = self.store.line, self.unsettled
-        verdicts = [lifecycle.settle(d.job, d.ended, mono_ms=mono, dice=random.random(), snooze_ms=self.snooze_ms) for d in ended]
+        verdicts = [
+            lifecycle.settle(d.job, d.ended, mono_ms=mono, dice=random.random(), snooze_ms=self.snooze_ms)
+            for d in ended
+        ]
         rows = [self._settled(d, v) for d, v in zip(ended, verdicts, strict=True)]
         with self.store.write():
             late = line.settle(rows, now_ms=now)
@@ -335,11 +352,19 @@ class Runner:
         self.backlog = len(claims) == wanted
         if 1 < len(claims) <= len(free):
             line.assign([(w, j.seq, j.run) for w, j in zip(free, claims, strict=False)])
-        if len(claims) < wanted and line.suspects(queues) and not self.board.solos_wanted():
-            if time.monotonic() - self.pulse.solo > 0.25 and self.board.lent() < self.o.count - len(claims):
-                self.pulse.solo = time.monotonic()
-                self.board.ask_for_solo()
+        if len(claims) < wanted and line.suspects(queues):
+            self._lend_a_slot(len(claims))
         return claims
+
+    def _lend_a_slot(self, claimed: int) -> None:
+        """Ask for a companion that tries a suspect job alone, where its neighbours cannot suffer with it."""
+        clock = time.monotonic()
+        if self.board.solos_wanted() or clock - self.pulse.solo < SOLO_PAUSE_S:
+            return
+        if self.board.lent() < self.o.count - claimed:
+            self.pulse.solo = clock
+            self.board.ask_for_solo()
+            os.kill(self.parent, signal.SIGCHLD)  # wakes the supervisor, which looks at the board
 
     def wanted(self) -> int:
         """Return how many jobs to claim: the free slots, and while jobs are short some tens of milliseconds of work ahead."""
@@ -364,7 +389,12 @@ class Runner:
         pairs = [(w, key[0], key[1]) for key, w in self.executor.running().items()]
         self.store.line.assign(pairs)
         self.store.workers.beat(
-            [("busy" if w in running else "idle", running.get(w), *self.tally[w], w) for w in self.workers], now_ms=now, mono_ms=mono
+            [
+                ("busy" if w in running else "idle", running.get(w), self.tally[w][0], self.tally[w][1], w)
+                for w in self.workers
+            ],
+            now_ms=now,
+            mono_ms=mono,
         )
 
     def _settled(self, done: Done, verdict: Verdict) -> Settled:
@@ -372,7 +402,13 @@ class Runner:
         cause = None
         if verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.KILLED, Outcome.SPAWN):
             stderr = (e.spawn_error or "").encode() if verdict.outcome is Outcome.SPAWN else e.stderr
-            cause = causes.cause_of(outcome=verdict.outcome.value, exit_code=e.exit_code, signal=e.signal, stdout=e.stdout, stderr=stderr)
+            cause = causes.cause_of(
+                outcome=verdict.outcome.value,
+                exit_code=e.exit_code,
+                signal=e.signal,
+                stdout=e.stdout,
+                stderr=stderr,
+            )
         rank = None
         if verdict.run_at_ms is not None:
             rank = lifecycle.rank(verdict.run_at_ms, job.priority, self.aging_ms)
@@ -384,7 +420,13 @@ class Runner:
             e.stdout if not e.stdout_file else None, e.stderr if not e.stderr_file else None, e.stdout_file, e.stderr_file, e.result,
         )  # fmt: skip
 
-    def _after(self, ended: Sequence[Done], verdicts: Sequence[Verdict], late: Sequence[Settled], promoted: Sequence[tuple[str, int, int]]) -> None:
+    def _after(
+        self,
+        ended: Sequence[Done],
+        verdicts: Sequence[Verdict],
+        late: Sequence[Settled],
+        promoted: Sequence[tuple[str, int, int]],
+    ) -> None:
         slot_of = {s.worker_id: s.index for s in self.executor.slots}
         gone = {(s.seq, s.run) for s in late}
         board = self.board.runs()
@@ -393,14 +435,25 @@ class Runner:
             if key in board and self.executor.slots[slot_of[done.worker_id]].job is None:
                 self.board.ended(slot_of[done.worker_id])
             if key in gone:
-                self.report.note(done.worker_id, f"Job {done.job.id} fenced: its run {done.job.run} was taken over, this result changes nothing")
+                self.report.note(
+                    done.worker_id,
+                    f"Job {done.job.id} fenced: its run {done.job.run} was taken over, this result changes nothing",
+                )
                 with self.store.write():
-                    self.store.settings.event("fenced", done.job.id, f"run {done.job.run}", actor="worker", now_ms=processes.now_ms())
+                    self.store.settings.event(
+                        "fenced",
+                        done.job.id,
+                        f"run {done.job.run}",
+                        actor="worker",
+                        now_ms=processes.now_ms(),
+                    )
                 continue
             took = (done.ended.finished_ms - done.ended.started_ms) / 1000
             self.typical_s = 0.9 * self.typical_s + 0.1 * took if self.typical_s < 1 else took
             self.tally[done.worker_id][verdict.state is not State.COMPLETED] += 1
-            self.report.settled(done.worker_id, done.job, verdict, (verdict.run_at_ms or 0) - done.ended.finished_ms)
+            self.report.settled(
+                done.worker_id, done.job, verdict, (verdict.run_at_ms or 0) - done.ended.finished_ms
+            )
         for job_id, attempts, _ in promoted:
             if attempts:
                 self.report.due(self.workers[0], job_id)
@@ -414,10 +467,12 @@ class Runner:
         time.sleep(0.5)
 
 
-def serve(options: Options, board: Board, *, parent: int, on_fault: Callable[[str], None] = say, **history: object) -> int:
+def serve(
+    options: Options, board: Board, *, parent: int, on_fault: Callable[[str], None] = say, **history: Any
+) -> int:
     """Run a runner as the body of a process; return its exit code (3: a fault that a restart does not mend)."""
     try:
-        runner = Runner(options, board, **history)  # type: ignore[arg-type]
+        runner = Runner(options, board, **history)
         runner.parent = parent
         return runner.run()
     except QueuectlError as e:

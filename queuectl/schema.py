@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 VERSION = 1
 SHAPE = 2004522796  # `shape()` of a fresh database; a test holds that it is
 TABLES = frozenset(
-    ("jobs", "runs", "outputs", "causes", "workers", "config", "control", "queues", "limits", "dependencies", "schedules", "events", "counters")
+    (
+        "jobs",
+        "runs",
+        "outputs",
+        "causes",
+        "workers",
+        "config",
+        "control",
+        "queues",
+        "limits",
+        "dependencies",
+        "schedules",
+        "events",
+        "counters",
+    )
 )
 
 JOBS = """
@@ -334,12 +348,18 @@ def open_database(path: str, *, create: bool = True, **options: Any) -> Connecti
 def _check_identity(connection: Connection) -> None:
     application = connection.rows("pragma application_id")[0][0]
     if application != APPLICATION_ID:
-        raise DatabaseRefused(f"{connection.path}: expected a queuectl database, found another program's (application id {application}); left untouched")
+        raise DatabaseRefused(
+            f"{connection.path}: expected a queuectl database, found another program's (application id {application}); left untouched"
+        )
     found = version(connection)
     if found > VERSION:
-        raise DatabaseRefused(f"{connection.path}: made by a newer queuectl (schema {found}, this one knows {VERSION}); upgrade queuectl")
+        raise DatabaseRefused(
+            f"{connection.path}: made by a newer queuectl (schema {found}, this one knows {VERSION}); upgrade queuectl"
+        )
     if found < 1:
-        raise DatabaseRefused(f"{connection.path}: has schema version {found}; left untouched, restore a backup")
+        raise DatabaseRefused(
+            f"{connection.path}: has schema version {found}; left untouched, restore a backup"
+        )
 
 
 def shape(connection: Connection) -> int:
@@ -347,7 +367,11 @@ def shape(connection: Connection) -> int:
     rows = connection.rows(
         "select type, name, tbl_name, sql from sqlite_schema where sql is not null order by name, type"
     )
-    ours = (f"{kind} {name} {sql}" for kind, name, table, sql in rows if kind in ("trigger", "view") or table in TABLES)
+    ours = (
+        f"{kind} {name} {sql}"
+        for kind, name, table, sql in rows
+        if kind in ("trigger", "view") or table in TABLES
+    )
     return zlib.crc32("\0".join(ours).encode())
 
 

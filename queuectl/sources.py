@@ -33,7 +33,9 @@ def _spec_of_item(item: Any, n: int) -> dict[str, Any]:
         return {"command": item}
     if isinstance(item, Mapping):
         return dict(item)
-    raise InvalidValue(f"job {n}: {expected('spec', 'a command or a mapping of enqueue fields', item)}; nothing was enqueued")
+    raise InvalidValue(
+        f"job {n}: {expected('spec', 'a command or a mapping of enqueue fields', item)}; nothing was enqueued"
+    )
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -73,7 +75,9 @@ def _spec_of_line(line: str, n: int) -> dict[str, Any] | None:
         found = json.loads(line, object_pairs_hook=_no_doubles)
     except (ValueError, RecursionError) as e:
         why = "nested too deep" if isinstance(e, RecursionError) else str(e)
-        raise InvalidValue(f"line {n}: expected one JSON object, got {line[:60]!r} ({why}); nothing was enqueued") from None
+        raise InvalidValue(
+            f"line {n}: expected one JSON object, got {line[:60]!r} ({why}); nothing was enqueued"
+        ) from None
     return dict(found)
 
 

@@ -172,7 +172,9 @@ def env_json(value: object) -> str | None:
             key, equals, content = text("env", item, longest=COMMAND_MAX).partition("=")
             if not equals:
                 if key not in os.environ:
-                    raise expected("env", f"NAME=value, or the name of a variable that is set here ({key} is not)", item)
+                    raise expected(
+                        "env", f"NAME=value, or the name of a variable that is set here ({key} is not)", item
+                    )
                 content = os.environ[key]
             pairs[_env_name(key)] = text(f"env {key}", content, longest=COMMAND_MAX, empty=True)
     if len(json.dumps(pairs)) > COMMAND_MAX:

@@ -251,6 +251,10 @@ def _text(text: Any) -> Lines:
     yield escape_terminal(mask_secrets(text), multiline=True).removesuffix("\n")
 
 
+def _sheet(table: Any) -> Lines:
+    yield from str(table).split("\n")
+
+
 def _number(value: Any) -> Lines:
     yield str(value)
 
@@ -287,6 +291,7 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     "JobDetails": _details,
     "WorkerList": _workers,
     "CauseList": _causes,
+    "ConfigTable": _sheet,
     "ActionResult": _action,
     "WaitResult": _wait,
     "str": _text,

@@ -100,7 +100,10 @@ class LocalExecutor:
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._children = processes.open_children(os.getpid(), threading.get_native_id())
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(_clear)}
-        self._threads = [threading.Thread(target=self._work, args=(s,), name=f"slot-{s.index}", daemon=True) for s in self.slots]
+        self._threads = [
+            threading.Thread(target=self._work, args=(s,), name=f"slot-{s.index}", daemon=True)
+            for s in self.slots
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -121,7 +124,9 @@ class LocalExecutor:
 
     def running(self) -> dict[tuple[int, int], str]:
         """Keys that run or are being cleared away, and their worker ids."""
-        pairs = [(s.job, s.worker_id) for s in self.slots]  # one read of each: slot threads write them meanwhile
+        pairs = [
+            (s.job, s.worker_id) for s in self.slots
+        ]  # one read of each: slot threads write them meanwhile
         found = {(job.seq, job.run): worker for job, worker in pairs if job is not None}
         return found | {(j.seq, j.run): s.worker_id for s, j, _, _ in self._closing}
 
@@ -243,7 +248,11 @@ class LocalExecutor:
 
     def _own(self, slot: Slot, job: Claimed, pid: int, procs: dict[int, processes.Proc]) -> set[int]:
         """Return the living processes of a run: by session, group, ancestry, cookie, or because nobody else can own them."""
-        roots = {p.pid for p in procs.values() if pid and (p.pid == pid or p.session == pid or p.pgrp == pid) and p.pid != os.getpid()}
+        roots = {
+            p.pid
+            for p in procs.values()
+            if pid and (p.pid == pid or p.session == pid or p.pgrp == pid) and p.pid != os.getpid()
+        }
         leaders = {s.pid for s in self.slots if s.pid and s is not slot}
         me, key = os.getpid(), (job.seq, job.run)
         mine = (f"{job.id}.{job.run}", slot.worker_id)
@@ -281,7 +290,10 @@ class LocalExecutor:
             patient = slot.stopped is not None and slot.kill_at is not None and now < slot.kill_at
             if left and not patient:
                 refused = processes.kill(left, signal.SIGKILL, procs)
-                if now - since > STUCK_S + (0 if slot.kill_at is None else job.kill_after_ms / 1000) or refused == left:
+                if (
+                    now - since > STUCK_S + (0 if slot.kill_at is None else job.kill_after_ms / 1000)
+                    or refused == left
+                ):
                     ended.stopped, left = "stuck", set()
             if left:
                 still.append((slot, job, ended, since))
@@ -318,7 +330,11 @@ class LocalExecutor:
             self._done.append((slot, job, ended, clean))
             if clean:
                 self._rest(slot)
-            if not clean or self._todo.qsize() <= self.capacity or time.monotonic() - self.last_poll > FLUSH_S:
+            if (
+                not clean
+                or self._todo.qsize() <= self.capacity
+                or time.monotonic() - self.last_poll > FLUSH_S
+            ):
                 os.eventfd_write(self._event, 1)
             if not clean:
                 slot.released.wait()
@@ -326,7 +342,14 @@ class LocalExecutor:
 
     @staticmethod
     def _rest(slot: Slot) -> None:
-        slot.job, slot.pid, slot.stopped, slot.kill_at, slot.warned, slot.spool_seen = None, 0, None, None, False, 0
+        slot.job, slot.pid, slot.stopped, slot.kill_at, slot.warned, slot.spool_seen = (
+            None,
+            0,
+            None,
+            None,
+            False,
+            0,
+        )
 
     def _run(self, slot: Slot, job: Claimed) -> tuple[bool, Ended]:
         slot.started_mono = time.monotonic()
@@ -340,7 +363,9 @@ class LocalExecutor:
             )  # fmt: skip
         except (OSError, ValueError) as e:
             why = getattr(e, "strerror", None) or str(e)
-            return True, Ended(started, processes.now_ms(), spawn_error=f"{why}: {getattr(e, 'filename', None) or '/bin/sh'}")
+            return True, Ended(
+                started, processes.now_ms(), spawn_error=f"{why}: {getattr(e, 'filename', None) or '/bin/sh'}"
+            )
         slot.pid = child.pid
         self.on_start(slot.index, job, child.pid, slot.worker_id)
         _, status, usage = os.wait4(child.pid, 0)

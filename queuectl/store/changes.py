@@ -62,7 +62,10 @@ class Changes:
 
     def ask_to_cancel(self, seq: int, *, now_ms: int) -> bool:
         """Ask the worker of a running job to stop it."""
-        return self._changed("update jobs set cancel = 1, updated_at_ms = ? where seq = ? and state = 'processing'", (now_ms, seq))
+        return self._changed(
+            "update jobs set cancel = 1, updated_at_ms = ? where seq = ? and state = 'processing'",
+            (now_ms, seq),
+        )
 
     def requeue(self, seq: int, source: State, *, rank: int, max_retries: int | None, now_ms: int) -> bool:
         """Make a dead, cancelled, failed or scheduled job pending; dead and cancelled ones get a fresh budget.
@@ -76,7 +79,14 @@ class Changes:
                      attempts = case when :fresh then 0 else attempts end, interruptions = case when :fresh then 0 else interruptions end,
                      max_retries = coalesce(:max_retries, max_retries), cancel = 0
                    where seq = :seq and state = :source""",
-                {"seq": seq, "source": source.value, "rank": rank, "now": now_ms, "fresh": fresh, "max_retries": max_retries},
+                {
+                    "seq": seq,
+                    "source": source.value,
+                    "rank": rank,
+                    "now": now_ms,
+                    "fresh": fresh,
+                    "max_retries": max_retries,
+                },
             )
         except sqlite3.IntegrityError:
             return False
@@ -108,6 +118,7 @@ class Changes:
             )
         if State.DEAD in states:
             rows += self._c.rows(
-                f"select {Job.ROW} from jobs where state = 'dead' and finished_at_ms < ? order by finished_at_ms limit ?", (before_ms, limit)
+                f"select {Job.ROW} from jobs where state = 'dead' and finished_at_ms < ? order by finished_at_ms limit ?",
+                (before_ms, limit),
             )
         return [Job.from_row(r) for r in rows[:limit]]

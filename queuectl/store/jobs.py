@@ -10,7 +10,7 @@ from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.errors import JobNotFound, StateConflict
-from queuectl.model import Job, JobList, Outcome, Run, State
+from queuectl.model import Job, JobList, Run, State
 from queuectl.store.filters import Filter
 
 INSERTED = (
@@ -75,7 +75,9 @@ class Jobs:
             first = next((i for n, i in enumerate(ids) if i in ids[:n] or self.seq_of(i)), ids[0])
             return StateConflict(f"id: a job {first} exists already; the first is kept, choose another id")
         if "unique_key" in str(error):
-            return StateConflict("unique-key: a job with this key is in the queue already; wait for it or use another key")
+            return StateConflict(
+                "unique-key: a job with this key is in the queue already; wait for it or use another key"
+            )
         return error
 
     # --- out ---
@@ -111,7 +113,12 @@ class Jobs:
     def states_of(self, ids: Iterable[str]) -> dict[str, State]:
         """Return the states of the ids that exist, in the order given."""
         wanted = list(ids)
-        found = dict(self._c.rows("select id, state from jobs where id in (select value from json_each(?))", (json.dumps(wanted),)))
+        found = dict(
+            self._c.rows(
+                "select id, state from jobs where id in (select value from json_each(?))",
+                (json.dumps(wanted),),
+            )
+        )
         return {i: State(found[i]) for i in wanted if i in found}
 
     def newest(self, wanted: Filter, *, limit: int) -> JobList:
@@ -119,7 +126,8 @@ class Jobs:
         where, values = wanted.where()
         order = "seq" if self._scan_newest(wanted) else "+seq"
         rows = self._c.rows(
-            f"select {Job.ROW} from jobs where {where} order by {order} desc limit :limit", values | {"limit": limit}
+            f"select {Job.ROW} from jobs where {where} order by {order} desc limit :limit",
+            values | {"limit": limit},
         )
         rows.reverse()
         left = self.count(wanted) - len(rows) if len(rows) == limit else 0
@@ -144,7 +152,10 @@ class Jobs:
     def ids(self, wanted: Filter) -> list[tuple[int, str, State]]:
         """Return seq, id and state of every job of a filter, oldest first."""
         where, values = wanted.where()
-        return [(s, i, State(t)) for s, i, t in self._c.rows(f"select seq, id, state from jobs where {where} order by seq", values)]
+        return [
+            (s, i, State(t))
+            for s, i, t in self._c.rows(f"select seq, id, state from jobs where {where} order by seq", values)
+        ]
 
     def count(self, wanted: Filter) -> int:
         """Return how many jobs a filter matches; by state and queue alone this costs nothing."""
@@ -157,7 +168,8 @@ class Jobs:
     def counts(self, queue: str | None = None) -> dict[State, int]:
         """Return the number of jobs by state, in the order of `State`, zeros included."""
         rows = self._c.rows(
-            "select state, sum(n) from counters where :queue is null or queue = :queue group by state", {"queue": queue}
+            "select state, sum(n) from counters where :queue is null or queue = :queue group by state",
+            {"queue": queue},
         )
         found = dict(rows)
         return {s: int(found.get(s.value, 0)) for s in State}
@@ -178,7 +190,7 @@ class Jobs:
                where runs.job = ? order by run""",
             (seq,),
         )
-        return tuple(Run(*r[:5], Outcome(r[5]), *r[6:]) for r in rows)
+        return tuple(Run.from_row(r) for r in rows)
 
     def output(self, seq: int, run: int) -> tuple[bytes | None, bytes | None, str | None, str | None] | None:
         """Return inline stdout and stderr, and the files' names for large ones; None when the run has not ended."""
@@ -187,4 +199,4 @@ class Jobs:
                from runs left join outputs using (job, run) where job = ? and run = ?""",
             (seq, run),
         )
-        return row  # type: ignore[return-value]
+        return (row[0], row[1], row[2], row[3]) if row else None

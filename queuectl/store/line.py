@@ -101,9 +101,15 @@ class Line:
         outputs = [(e.seq, e.run, e.stdout, e.stderr) for e in ended if e.stdout or e.stderr]
         if outputs:
             sql.executemany("insert into outputs values (?, ?, ?, ?)", outputs)
-        causes = {e.error_sig: (e.error_sig, e.template or "", e.sig_version or 0, now_ms) for e in ended if e.error_sig}
+        causes = {
+            e.error_sig: (e.error_sig, e.template or "", e.sig_version or 0, now_ms)
+            for e in ended
+            if e.error_sig
+        }
         if causes:
-            sql.executemany("insert into causes values (?, ?, ?, ?) on conflict (sig) do nothing", causes.values())
+            sql.executemany(
+                "insert into causes values (?, ?, ?, ?) on conflict (sig) do nothing", causes.values()
+            )
         self._release_children(ended, now_ms)
         return late
 
@@ -149,7 +155,7 @@ class Line:
                  select seq from jobs where state = 'scheduled' and run_at_ms <= ? order by run_at_ms limit ?)""",
             (now_ms, now_ms, PROMOTED_AT_ONCE),
         )
-        return self._c.rows(  # type: ignore[return-value]
+        return self._c.rows(
             """update jobs set state = 'pending', due_mono_ms = null, updated_at_ms = ? where seq in (
                  select seq from jobs where state = 'failed' and due_mono_ms <= ? order by due_mono_ms limit ?)
                returning id, attempts, seq""",
@@ -173,7 +179,10 @@ class Line:
         )
         if row is None:
             return False
-        self._c.rows("update jobs set due_mono_ms = ? + max(0, run_at_ms - ?) where state = 'failed'", (mono_ms, now_ms))
+        self._c.rows(
+            "update jobs set due_mono_ms = ? + max(0, run_at_ms - ?) where state = 'failed'",
+            (mono_ms, now_ms),
+        )
         return True
 
     # --- claim ---
@@ -185,10 +194,14 @@ class Line:
             return []
         if len(lanes) == 1:
             queue, key, room = lanes[0]
-            rows = self._c.rows(_CLAIM + _PICK + _RETURNING, (worker_id, now_ms, now_ms, queue, key, min(want, room)))
+            rows = self._c.rows(
+                _CLAIM + _PICK + _RETURNING, (worker_id, now_ms, now_ms, queue, key, min(want, room))
+            )
         else:
             picked = json.dumps(self._pick(lanes, want))
-            rows = self._c.rows(_CLAIM + "(select value from json_each(?))" + _RETURNING, (worker_id, now_ms, now_ms, picked))
+            rows = self._c.rows(
+                _CLAIM + "(select value from json_each(?))" + _RETURNING, (worker_id, now_ms, now_ms, picked)
+            )
         rows.sort(key=lambda r: (r[-1], r[0]))
         return [Claimed(*r[:-1]) for r in rows]
 
@@ -242,12 +255,17 @@ class Line:
                order by rank, seq"""
         )
         picked = [s for s, q in rows if queues is None or q in queues][:1]
-        rows = self._c.rows(_CLAIM + "(select value from json_each(?))" + _RETURNING, (worker_id, now_ms, now_ms, json.dumps(picked)))
+        rows = self._c.rows(
+            _CLAIM + "(select value from json_each(?))" + _RETURNING,
+            (worker_id, now_ms, now_ms, json.dumps(picked)),
+        )
         return [Claimed(*r[:-1]) for r in rows]
 
     def assign(self, pairs: Iterable[tuple[str, int, int]]) -> None:
         """Note which worker really runs a claimed job: (worker id, seq, run)."""
-        self._c.sql.executemany("update jobs set worker_id = ? where seq = ? and state = 'processing' and runs = ?", pairs)
+        self._c.sql.executemany(
+            "update jobs set worker_id = ? where seq = ? and state = 'processing' and runs = ?", pairs
+        )
 
     def give_back(self, claims: Iterable[tuple[int, int]], *, now_ms: int) -> None:
         """Return claimed jobs that were never started, (seq, run), without a mark."""
@@ -267,7 +285,7 @@ class Line:
 
     def to_cancel(self, workers: Sequence[str]) -> list[tuple[int, int]]:
         """Return (seq, run) of running jobs of these workers that somebody cancelled."""
-        return self._c.rows(  # type: ignore[return-value]
+        return self._c.rows(
             "select seq, runs from jobs where state = 'processing' and cancel > 0 and worker_id in (select value from json_each(?))",
             (json.dumps(list(workers)),),
         )
@@ -283,7 +301,9 @@ class Line:
 
     def lost(self, runner: str | None) -> list[Lost]:
         """Return the jobs a runner holds; with None those held by workers that no row speaks of."""
-        whose = "in (select id from workers where runner = ?)" if runner else "not in (select id from workers)"
+        whose = (
+            "in (select id from workers where runner = ?)" if runner else "not in (select id from workers)"
+        )
         rows = self._c.rows(
             f"""select seq, id, runs, worker_id, interruptions, started_at_ms from jobs
                 where state = 'processing' and worker_id {whose} order by seq""",
@@ -298,7 +318,16 @@ class Line:
             """update jobs set state = ?, interruptions = ?, reason = ?, outcome = 'lost', updated_at_ms = ?, finished_at_ms = ?, cancel = 0,
                  worker_id = case when ? then worker_id end
                where seq = ? and state = 'processing' and runs = ?""",
-            (change.state.value, change.interruptions, change.reason, now_ms, now_ms if final else None, final, job.seq, job.run),
+            (
+                change.state.value,
+                change.interruptions,
+                change.reason,
+                now_ms,
+                now_ms if final else None,
+                final,
+                job.seq,
+                job.run,
+            ),
         ).rowcount
         if changed != 1:
             return False
@@ -308,7 +337,9 @@ class Line:
             (job.seq, job.run, job.worker_id, started, now_ms, change.reason),
         )
         if final:
-            self._c.rows("update dependencies set met = 1 where parent = ? and needs in ('fail', 'any')", (job.seq,))
+            self._c.rows(
+                "update dependencies set met = 1 where parent = ? and needs in ('fail', 'any')", (job.seq,)
+            )
             self.unblock([job.seq], now_ms=now_ms)
         return True
 

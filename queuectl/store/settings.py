@@ -19,7 +19,11 @@ class Settings:
 
     def changed(self) -> dict[str, Any]:
         """Return the settings that were set, by name, as stored."""
-        return {k: json.loads(v) for k, v in self._c.rows("select key, value from config order by key") if k in SETTINGS}
+        return {
+            k: json.loads(v)
+            for k, v in self._c.rows("select key, value from config order by key")
+            if k in SETTINGS
+        }
 
     def get(self, name: str) -> Any:
         """Return a setting: as set, else built in."""
@@ -71,7 +75,10 @@ class Settings:
 
     def set_limit(self, key: str, n: int) -> None:
         """Set how many jobs of a limit key may run at once."""
-        self._c.rows("insert into limits values (:key, :n) on conflict (key) do update set n = :n", {"key": key, "n": n})
+        self._c.rows(
+            "insert into limits values (:key, :n) on conflict (key) do update set n = :n",
+            {"key": key, "n": n},
+        )
 
     # --- control ---
 
@@ -92,8 +99,11 @@ class Settings:
 
     # --- events ---
 
-    def event(self, verb: str, job_id: str | None = None, detail: str | None = None, *, actor: str, now_ms: int) -> None:
+    def event(
+        self, verb: str, job_id: str | None = None, detail: str | None = None, *, actor: str, now_ms: int
+    ) -> None:
         """Note what happened, and by whom: cli, panel, python or worker."""
         self._c.rows(
-            "insert into events (at_ms, actor, verb, job_id, detail) values (?, ?, ?, ?, ?)", (now_ms, actor, verb, job_id, detail)
+            "insert into events (at_ms, actor, verb, job_id, detail) values (?, ?, ?, ?, ?)",
+            (now_ms, actor, verb, job_id, detail),
         )

@@ -27,16 +27,34 @@ class Workers:
     def __init__(self, connection: Connection) -> None:
         self._c = connection
 
-    def register(self, ids: Sequence[str], runner: Runner, *, queues: Sequence[str] | None, now_ms: int) -> None:
+    def register(
+        self, ids: Sequence[str], runner: Runner, *, queues: Sequence[str] | None, now_ms: int
+    ) -> None:
         """Write the rows of a runner that starts."""
         names = None if queues is None else ",".join(queues)
         self._c.sql.executemany(
             """insert into workers (id, runner, state, host, boot_id, pid, pid_start, queues, started_at_ms, heartbeat_at_ms, beat_mono_ms)
                values (?, ?, 'idle', ?, ?, ?, ?, ?, ?, ?, ?)""",
-            [(i, runner.id, runner.host, runner.boot_id, runner.pid, runner.pid_start, names, now_ms, now_ms, runner.beat_mono_ms) for i in ids],
+            [
+                (
+                    i,
+                    runner.id,
+                    runner.host,
+                    runner.boot_id,
+                    runner.pid,
+                    runner.pid_start,
+                    names,
+                    now_ms,
+                    now_ms,
+                    runner.beat_mono_ms,
+                )
+                for i in ids
+            ],
         )
 
-    def beat(self, rows: Iterable[tuple[str, int | None, int, int, str]], *, now_ms: int, mono_ms: int) -> None:
+    def beat(
+        self, rows: Iterable[tuple[str, int | None, int, int, str]], *, now_ms: int, mono_ms: int
+    ) -> None:
         """Renew the lease: rows of (state, seq of the job, done, failed, worker id)."""
         self._c.sql.executemany(
             f"""update workers set heartbeat_at_ms = {int(now_ms)}, beat_mono_ms = {int(mono_ms)},
@@ -54,7 +72,9 @@ class Workers:
 
     def runners(self) -> list[Runner]:
         """Return the runners that have rows."""
-        rows = self._c.rows("select runner, host, boot_id, pid, pid_start, max(beat_mono_ms) from workers group by runner")
+        rows = self._c.rows(
+            "select runner, host, boot_id, pid, pid_start, max(beat_mono_ms) from workers group by runner"
+        )
         return [Runner(*r) for r in rows]
 
     def ids(self, runner: str) -> list[str]:
@@ -74,10 +94,13 @@ class Workers:
     def ask_to_stop(self, ids: Sequence[str], how: str) -> list[str]:
         """Tell these workers to stop, 'graceful' or 'now'; return those that exist."""
         rows = self._c.rows(
-            "update workers set stop = ? where id in (select value from json_each(?)) returning id", (how, json.dumps(list(ids)))
+            "update workers set stop = ? where id in (select value from json_each(?)) returning id",
+            (how, json.dumps(list(ids))),
         )
         return [r[0] for r in rows]
 
     def asked_to_stop(self, runner: str) -> dict[str, str]:
         """Return which of a runner's workers were told to stop, and how."""
-        return dict(self._c.rows("select id, stop from workers where runner = ? and stop is not null", (runner,)))
+        return dict(
+            self._c.rows("select id, stop from workers where runner = ? and stop is not null", (runner,))
+        )

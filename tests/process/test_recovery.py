@@ -1,0 +1,61 @@
+"""Kill -9 of runner, supervisor and both: everything is requeued, and the old tree dies before the new run starts."""
+
+import os
+import signal
+import time
+
+import pytest
+from conftest import await_true, job_processes, runner_pid
+
+from queuectl.model import State
+
+pytestmark = pytest.mark.process
+ROUNDS = int(os.environ.get("QUEUECTL_ROUNDS", "3"))
+
+# A job that leaves children of every kind and holds a lock that the whole tree inherits: a second run that starts while
+# anything of the first lives fails to take it.
+LOCKED = """exec 9>>"$LOCK"; flock -n 9 || { echo overlap >> "$MARKS"; exit 0; }
+echo start >> "$MARKS"
+setsid sleep 1000 & nohup sleep 1000 >/dev/null 2>&1 & (setsid sleep 1000 &) &
+test "$(grep -c start "$MARKS")" -gt 1 || sleep 1000
+"""
+
+
+def marks(path):
+    return path.read_text().split() if path.exists() else []
+
+
+@pytest.mark.parametrize("who", ["runner", "supervisor", "both"])
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_killed_workers_job_runs_again_alone(q, start, tmp_path, who, round_):
+    seen = tmp_path / "marks"
+    job = q.enqueue(LOCKED, env=[f"LOCK={tmp_path}/lock", f"MARKS={seen}"], max_retries=1)
+    worker = start("-s", "1")
+    await_true(lambda: len(job_processes(q.path)) >= 4, what="the job's tree")
+    old, runner = set(job_processes(q.path)), runner_pid(q)
+    if who != "runner":
+        os.kill(worker.pid, signal.SIGKILL)
+    if who != "supervisor":
+        os.kill(runner, signal.SIGKILL)
+    killed = time.monotonic()
+    if who != "runner":
+        worker.wait(10)
+        if who == "supervisor":
+            await_true(lambda: not set(job_processes(q.path)) & old, 10, "the end of the old tree")
+        start("-s", "1")
+        killed = time.monotonic()
+    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, 15, "the second run")
+    assert time.monotonic() - killed < 10
+    assert marks(seen) == ["start", "start"]
+    assert not set(job_processes(q.path)) & old
+    assert q.show(job.id).job.attempts == 0
+    assert [r.outcome for r in q.show(job.id).runs] == ["lost", "ok"]
+
+
+def test_a_job_that_kills_its_worker_goes_to_the_dlq_and_its_neighbours_do_not(q, start):
+    q.enqueue_many(["true"] * 60 + ["kill -9 $PPID"] * 2 + ["true"] * 60)
+    worker = start("-c", "3", "--drain")
+    assert worker.wait(60) == 0
+    counts = q.status().counts
+    assert (counts[State.COMPLETED], counts[State.DEAD]) == (120, 2)
+    assert all("poison pill" in j.reason and j.runs <= 3 for j in q.dlq.list())
