@@ -1,8 +1,8 @@
 """queuectl: run and repair background jobs kept in one SQLite file.
 
-    from queuectl import Queue
-    q = Queue()
-    q.enqueue("echo hello")
+from queuectl import Queue
+q = Queue()
+q.enqueue("echo hello")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Loaded when first asked for, so that `import queuectl` costs nothing.
-_PLACES = {"Queue": "queue", "Job": "model", "Run": "model", "State": "model", "Outcome": "model", "QueuectlError": "errors"}
+_PLACES = {
+    "Queue": "queue",
+    "Job": "model",
+    "Run": "model",
+    "State": "model",
+    "Outcome": "model",
+    "QueuectlError": "errors",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(
+            signal.SIGUSR1, signal.SIG_IGN
+        )  # inherited: a nudge must not kill a runner that is just starting
         self._start()
         tick = min(5.0, self.lease_ms / 4000)
         while self.runner or self.solos:
@@ -145,9 +148,11 @@ class Supervisor:
             code = os.waitstatus_to_exitcode(status)
             if pid in self.solos:
                 del self.solos[pid]
-                self.board.solo_ended()
                 if code != 0:
                     self._clear_tree()
+                self.board.solo_ended()
+                if self.runner:
+                    os.kill(self.runner, signal.SIGUSR1)  # there may be a job to recover, and a slot is back
             elif pid == self.runner:
                 self._runner_ended(code)
 

@@ -110,6 +110,7 @@ class Runner:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGUSR1, self._on_companion)
         self.register()
         folder = os.path.join(os.path.dirname(self.o.database), "logs")
         self.executor = LocalExecutor(
@@ -281,11 +282,16 @@ class Runner:
         if self.stopping in ("grace", "now"):
             self._signals = 2
 
+    def _on_companion(self, _number: int, _frame: object) -> None:
+        self.pulse.peers = self.pulse.solo = 0.0
+        self.backlog = True
+
     parent = 0
 
     def _on_start(self, slot: int, job: Claimed, pid: int, worker: str) -> None:
         self.board.started(slot, job.seq, job.run, pid)
-        self.report.picked(worker, job)
+        if not pid:
+            self.report.picked(worker, job)
 
     def _tell(self, line: str) -> None:
         self.report.note(self.workers[0], line)

@@ -5,25 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from harness import check_invariants, job_processes
 
 from queuectl.queue import Queue
-from queuectl.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def await_true(condition, seconds=20.0, what="the condition"):
-    """Wait until the condition holds and return its value; fail after a deadline."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"{what} did not come true in {seconds} s")
 
 
 @pytest.fixture
@@ -39,16 +28,6 @@ def q(place):
     yield queue
     check_invariants(queue._store)
     queue.close()
-
-
-def check_invariants(store: Store) -> None:
-    """What must be true of every database at rest."""
-    one = store.connection.rows
-    assert one("pragma integrity_check") == [("ok",)]
-    assert one("pragma foreign_key_check") == []
-    assert store.jobs.counts() == store.jobs.recount()
-    assert one("select id from jobs where state = 'processing' and worker_id not in (select id from workers)") == []
-    assert one("select job from runs join jobs on seq = job where runs.run > jobs.runs") == []
 
 
 @pytest.fixture
@@ -74,21 +53,3 @@ def start(place):
     for pid in job_processes(place):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def job_processes(place):
-    """Pids of living processes that carry the cookie of a job of this database."""
-    mark, found = f"QUEUECTL_DB={place}".encode(), []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                text = Path(f"/proc/{name}/environ").read_bytes()
-                state = Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2][0]
-                if b"QUEUECTL_RUN=" in text and mark in text and state not in "ZX":
-                    found.append(int(name))
-    return found
-
-
-def runner_pid(queue):
-    """The pid of the one runner that is registered."""
-    return await_true(lambda: [w.pid for w in queue.workers()], what="a worker")[0]

@@ -69,7 +69,7 @@ class LocalExecutor:
         database: path that jobs see as QUEUECTL_DB.
         output_cap: most bytes kept of each stream.
         limit: jobs per slot, None for no limit.
-        started: called in the slot's thread when a job has started (slot index, job, pid).
+        started: called in the slot's thread just before a job starts (slot index, job, 0, worker id) and when it has, with its pid.
         ended: called in the slot's thread when its leader has been reaped (slot index).
     """
 
@@ -318,12 +318,9 @@ class LocalExecutor:
     # --- the slot's side ---
 
     def _work(self, slot: Slot) -> None:
-        while True:
+        while not slot.retire and (self.limit is None or slot.taken < self.limit):
             job = self._todo.get()
             if job is None:
-                return
-            if slot.retire or (self.limit is not None and slot.taken >= self.limit):
-                self._todo.put(job)  # not for us: another slot takes it, or the runner takes it back
                 return
             slot.taken += 1
             clean, ended = self._run(slot, job)
@@ -355,6 +352,8 @@ class LocalExecutor:
         slot.started_mono = time.monotonic()
         slot.started_ms = started = processes.now_ms()
         slot.job = job
+        # Before the spawn: a job can kill its worker sooner than the worker could note that it has started.
+        self.on_start(slot.index, job, 0, slot.worker_id)
         try:
             env = self._environment(slot, job)
             child = subprocess.Popen(

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import await_true, job_processes, runner_pid
+from harness import await_true, job_processes, runner_pid
 
 from queuectl.model import State
 
@@ -27,7 +27,12 @@ def test_failures_are_retried_with_backoff_and_then_dead(q, start):
     job = q.enqueue("echo broken >&2; exit 7", max_retries=2)
     assert start("--drain").wait(60) == 0
     found = q.show(job.id)
-    assert (found.job.state, found.job.attempts, found.job.exit_code, found.job.reason) == (State.DEAD, 2, 7, "exit status 7")
+    assert (found.job.state, found.job.attempts, found.job.exit_code, found.job.reason) == (
+        State.DEAD,
+        2,
+        7,
+        "exit status 7",
+    )
     assert found.job.error == "broken"
     assert q.dlq.retry(job.id).notes == (f"Job {job.id} has been requeued with max_retries = 2",)
     assert q.show(job.id).job.attempts == 0
@@ -42,7 +47,12 @@ def test_a_job_that_a_grandchild_outlives_ends_with_its_command(q, start):
 
 
 def test_a_timeout_ends_the_whole_tree(q, start):
-    job = q.enqueue("trap '' TERM; setsid sleep 1000 & while :; do sleep 1; done", timeout=0.5, kill_after=0.5, max_retries=1)
+    job = q.enqueue(
+        "trap '' TERM; setsid sleep 1000 & while :; do sleep 1; done",
+        timeout=0.5,
+        kill_after=0.5,
+        max_retries=1,
+    )
     assert start("--drain").wait(30) == 0
     assert q.show(job.id).job.reason == "timed out after 0.5 s (attempt 1 of 1)"
     assert job_processes(q.path) == []
@@ -132,7 +142,7 @@ def test_large_output_becomes_a_file_and_a_huge_one_keeps_head_and_tail(q, start
     assert q.show(huge.id).runs[0].stdout_bytes == 6888896
 
 
-def test_background_workers_outlive_their_starter_and_stop_when_told(q):
+def test_backg_roundworkers_outlive_their_starter_and_stop_when_told(q):
     with q.workers_running(2) as workers:
         assert len(workers) == 2
         assert os.getsid(workers[0].pid) != os.getsid(0)
