@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from queuectl.model import Outcome, State
 
-STRICT_STEP = 4_102_444_800_000  # ms; above any two times we accept, so that priority always wins
+STRICT_STEP = (
+    4_102_444_800_001  # ms; above the distance of any two times we accept, so that priority always wins
+)
 TEMPFAIL = 75  # sysexits.h EX_TEMPFAIL
 DELAY_MAX_MS = 86_400_000 * 366
 
