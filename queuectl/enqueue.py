@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from queuectl import lifecycle, processes
@@ -141,19 +141,36 @@ class Enqueuer:
         elif row["limit"] is not None:
             raise InvalidValue("limit: expected together with limit-key, got it alone")
 
-    def _parents(self, spec: Mapping[str, Any]) -> list[tuple[int, str]]:
-        found: list[tuple[int, str]] = []
+    @staticmethod
+    def _parents(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return the ids of the jobs to wait for, and what is needed of each."""
+        found: list[tuple[str, str]] = []
         for name, needs in (("after", "ok"), ("after_any", "any"), ("after_fail", "fail")):
             given = spec.get(name)
             if given is None:
                 continue
-            for job_id in given.split(",") if isinstance(given, str) else given:
-                seq = self.store.jobs.seq_of(v.ident(name.replace("_", "-"), getattr(job_id, "id", job_id)))
-                if seq is None:
+            for job in given.split(",") if isinstance(given, str) else given:
+                found.append((v.ident(name.replace("_", "-"), getattr(job, "id", job)), needs))
+        return found
+
+    def _seqs_of_parents(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """Return the seq of every parent that is in the database; one that is an earlier job of the same call needs none yet.
+
+        Raises:
+            InvalidValue: no job has the id.
+        """
+        found: dict[str, int] = {}
+        earlier: set[str] = set()
+        for row in rows:
+            for parent, _ in row["parents"]:
+                seq = None if parent in earlier else self.store.jobs.seq_of(parent)
+                if seq is not None:
+                    found[parent] = seq
+                elif parent not in earlier:
                     raise InvalidValue(
-                        f"{name.replace('_', '-')}: expected the id of a job, got {job_id!r}, which no job has"
+                        f"after: expected the id of a job, got {parent!r}, which no job has; nothing was enqueued"
                     )
-                found.append((seq, needs))
+            earlier.add(row["id"])
         return found
 
     def add(self, specs: Iterable[Mapping[str, Any]], *, batch: str | None = None) -> list[Job]:
@@ -177,9 +194,12 @@ class Enqueuer:
             kept = [
                 r for r in rows if not (r["unique_key"] and r["on_conflict"] == "skip" and self.holder(r))
             ]
+            parents = self._seqs_of_parents(kept)
             first = self.store.jobs.insert([[r[c] for c in INSERTED] for r in kept]) if kept else 0
             for n, r in enumerate(kept):
-                self.store.changes.relate(first + n, r["parents"], now_ms=now)
+                parents[r["id"]] = first + n
+                waits = [(parents[job_id], needs) for job_id, needs in r["parents"]]
+                self.store.changes.relate(first + n, waits, now_ms=now)
                 if r["limit"] is not None:
                     self.store.settings.set_limit(r["limit_key"], r["limit"])
         out, n = [], 0

@@ -1,0 +1,104 @@
+"""Putting jobs in: all or none, defaults frozen, parents by id, and every bad value refused before anything is written."""
+
+import json
+import math
+
+import pytest
+
+from queuectl.errors import InvalidValue, QueuectlError, StateConflict
+from queuectl.model import State
+
+
+def test_settings_are_frozen_at_enqueue_and_say_where_they_came_from(q):
+    q.config.set("max-retries", "5")
+    job = q.enqueue("true", timeout="10m")
+    q.config.set("max-retries", "7")
+    found = q.show(job.id).job
+    assert (found.max_retries, found.timeout_ms) == (5, 600_000)
+    assert found.settings_from == {"max-retries": "config", "timeout": "job"}
+
+
+@pytest.mark.parametrize(
+    "text", ["123", "True", "[1, 2]", "a, b", "make #all", '"q"', "-ls", "x" * 100_000, "é\u202e\x1b"]
+)
+def test_a_command_is_stored_byte_for_byte(q, text):
+    assert q.show(q.enqueue(text).id).job.command == text
+
+
+BAD = [
+    {"command": ""}, {"command": "  "}, {"command": "a\0b"}, {"command": "\udcff"}, {"command": "x" * 100_001}, {"command": None},
+    {"command": ["ls"]}, {"command": b"ls"}, {"max_retries": -1}, {"max_retries": 1.5}, {"max_retries": "1_000"}, {"max_retries": " 3"},
+    {"max_retries": "٣"}, {"max_retries": True}, {"max_retries": 2**63}, {"priority": 1e308}, {"timeout": 0}, {"timeout": -1},
+    {"timeout": math.inf}, {"timeout": math.nan}, {"timeout": "soon"}, {"backoff_base": 0}, {"backoff_base": -2}, {"backoff": "often"},
+    {"backoff": "[]"}, {"jitter": 2}, {"id": ""}, {"id": "../../etc/passwd"}, {"id": "a/b"}, {"id": "."}, {"id": "1 OR 1=1"}, {"id": "é"},
+    {"id": "x" * 65}, {"queue": "a b"}, {"delay": "x"}, {"run_at": "2025-13-01"}, {"run_at": "yesterday"}, {"delay": 1, "run_at": "2030-01-01"},
+    {"after": "nobody"}, {"env": {"A=B": "x"}}, {"env": {"A": "x\0"}}, {"env": {"": "x"}}, {"env": {"A": 1}}, {"env": "NOT_SET_ANYWHERE"},
+    {"cwd": "/nowhere/at/all"}, {"cwd": "/etc/passwd"}, {"retry_on": "re:("}, {"retry_on": "x"}, {"unique_for": "active"}, {"limit": 2},
+    {"warn": "USR9,3"}, {"retrys": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", BAD, ids=lambda f: json.dumps(f, default=repr)[:40])
+def test_a_bad_value_is_refused_and_nothing_is_written(q, fields):
+    spec = {"command": "true", **fields}
+    with pytest.raises(InvalidValue):
+        q.enqueue_many([{"command": "true"}, spec])
+    assert q.list() == []
+    assert q._store.connection.rows("select count(*) from dependencies") == [(0,)]
+
+
+def test_the_bad_one_of_a_thousand_is_named_and_none_is_kept(q):
+    specs = [{"command": "true"}] * 1000
+    specs[776] = {"command": "true", "priority": "high"}
+    with pytest.raises(InvalidValue, match="job 777: priority"):
+        q.enqueue_many(specs)
+    assert q.list() == []
+
+
+def test_an_iterable_that_breaks_off_leaves_nothing(q):
+    def broken():
+        yield "true"
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        q.enqueue_many(broken())
+    assert q.list() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b'true\n{"command": "x", "command": "y"}\n', "line 2"),
+        (b'{"command": "x"', "line 1"),
+        (b"\xef\xbb\xbftrue\n", "byte order mark"),
+        (b"\xff\xfet\0", "byte order mark"),
+        (b"true\n\xff\n", "line 2"),
+        (b"{" * 100_000, "line 1"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(q, tmp_path, text, says):
+    file = tmp_path / "jobs"
+    file.write_bytes(text)
+    with pytest.raises(QueuectlError, match=says):
+        q.enqueue_many(str(file))
+    assert q.list() == []
+
+
+def test_jobs_of_one_file_may_wait_for_each_other(q):
+    first, second = q.enqueue_many([{"command": "true", "id": "a"}, {"command": "true", "after": "a"}])
+    assert (first.state, second.state) == (State.PENDING, State.BLOCKED)
+    with pytest.raises(InvalidValue, match="which no job has"):
+        q.enqueue_many([{"command": "true", "after": "later"}, {"command": "true", "id": "later"}])
+
+
+def test_a_unique_key_is_held_while_its_job_is_active(q):
+    job = q.enqueue("true", unique_key="nightly")
+    with pytest.raises(StateConflict):
+        q.enqueue("true", unique_key="nightly")
+    assert q.enqueue("true", unique_key="nightly", on_conflict="skip").id == job.id
+    q.cancel(job.id)
+    assert q.enqueue("true", unique_key="nightly").id != job.id
+
+
+def test_ids_of_digits_and_numbers_are_ids(q):
+    assert [q.enqueue("true", id=i).id for i in ("00012345", "0e12", "1e5")] == ["00012345", "0e12", "1e5"]
