@@ -171,7 +171,8 @@ class Runner:
 
     def is_finished(self) -> bool:
         """Whether there is nothing more for us to do."""
-        if self.executor.running() or self.executor.queued() or self.unsettled:
+        # Counted, not looked for: a job between the line and its slot is in neither.
+        if self.unsettled or self.executor.in_flight() > (self.executor.queued() if self.stopping else 0):
             return False
         if self.stopping is not None or self.executor.room() == 0:
             return True
@@ -381,10 +382,9 @@ class Runner:
         ahead = 0
         if self.typical_s < AHEAD_S and not self.o.solo:
             ahead = min(AHEAD_MAX, int(AHEAD_S / max(self.typical_s, 0.0002)) * slots)
-        # Few at a time are not worth a transaction while slots have something to take.
-        free = self.executor.free() - lent
         room = self.executor.room()
-        want = max(0, min(free, slots) + ahead - self.executor.queued())
+        want = max(0, slots + ahead - self.executor.in_flight())
+        # Few at a time are not worth a transaction while slots have something to take.
         if ahead and self.executor.queued() > slots and want < ahead // 2:
             want = 0
         return want if room is None else min(want, max(0, room))

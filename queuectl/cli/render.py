@@ -19,7 +19,9 @@ def render(result: Any, form: str, out: TextIO, err: TextIO) -> None:
     """Print a verb's result as `human`, `json` or `csv`; what was left out is said on `err`."""
     if result is None:
         return
-    if form == "json":
+    if hasattr(result, "__next__"):
+        _write_output(result, form, out)
+    elif form == "json":
         _write_json(result, out)
     elif form == "csv":
         _write_csv(result, out)
@@ -30,6 +32,20 @@ def render(result: Any, form: str, out: TextIO, err: TextIO) -> None:
     left_out = getattr(result, "left_out", 0)
     if left_out and isinstance(result, list):
         err.write(f"{left_out:,} more not shown; raise --limit or narrow the filter\n")
+
+
+def _write_output(pieces: Iterator[bytes], form: str, out: TextIO) -> None:
+    """Write what a job wrote: byte for byte into a pipe or a file, control characters spelt out on a terminal."""
+    if form == "json":
+        out.write(_json({"output": b"".join(pieces).decode(errors="backslashreplace")}) + "\n")
+        return
+    raw = None if out.isatty() else getattr(out, "buffer", None)
+    for piece in pieces:
+        if raw is None:
+            out.write(escape_terminal(piece.decode(errors="backslashreplace"), multiline=True))
+        else:
+            raw.write(piece)
+        out.flush()
 
 
 def exit_code(result: Any) -> int:

@@ -96,6 +96,7 @@ class LocalExecutor:
         self._closing: list[tuple[Slot, Claimed, Ended, float]] = []
         self._strays: dict[tuple[int, int], set[tuple[int, int]]] = {}
         self.last_poll = 0.0
+        self._in_flight = self._given = 0
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._children = processes.open_children(os.getpid(), threading.get_native_id())
@@ -115,6 +116,8 @@ class LocalExecutor:
 
     def submit(self, batch: Sequence[Claimed]) -> None:
         """Queue claimed jobs for the slots."""
+        self._in_flight += len(batch)
+        self._given += len(batch)
         for job in batch:
             self._todo.put(job)
 
@@ -134,11 +137,16 @@ class LocalExecutor:
         """How many slots could take a job now."""
         return sum(s.job is None and not s.retire for s in self.slots)
 
+    def in_flight(self) -> int:
+        """How many submitted jobs have neither been returned by `poll` nor withdrawn; exact, unlike a look at the slots."""
+        return self._in_flight
+
     def room(self) -> int | None:
         """How many more jobs may ever be submitted under the limit, None without one."""
+        open_slots = sum(not s.retire for s in self.slots)
         if self.limit is None:
-            return None if any(not s.retire for s in self.slots) else 0
-        return sum(max(0, self.limit - s.taken) for s in self.slots if not s.retire) - self.queued()
+            return None if open_slots else 0
+        return max(0, self.limit * open_slots - self._given)
 
     def withdraw(self) -> list[Claimed]:
         """Take back what no slot has taken."""
@@ -150,6 +158,8 @@ class LocalExecutor:
                 break
             if job is not None:
                 back.append(job)
+        self._in_flight -= len(back)
+        self._given -= len(back)
         return back
 
     def retire(self, worker_id: str) -> None:
@@ -170,6 +180,7 @@ class LocalExecutor:
                 self._closing.append((slot, job, ended, time.monotonic()))
         if self._closing:
             out += self._close_trees()
+        self._in_flight -= len(out)
         return out
 
     def stop(self, key: tuple[int, int], why: str, *, kill_after_ms: int) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -155,3 +157,12 @@ def test_a_result_written_by_the_job_is_kept(q, start):
     job = q.enqueue('echo \'{"loss": 0.5}\' > "$QUEUECTL_RESULT"')
     assert start("--drain").wait(20) == 0
     assert q.show(job.id).as_dict()["result"] == {"loss": 0.5}
+
+
+def test_a_jobs_output_is_printed_byte_for_byte_into_a_pipe(q, start):
+    job = q.enqueue(r"printf 'a\033[31mb\377\n'")
+    assert start("--drain").wait(20) == 0
+    out = subprocess.run(
+        [sys.executable, "-m", "queuectl", "logs", job.id, "--db", q.path], capture_output=True, check=True
+    )
+    assert out.stdout == b"a\x1b[31mb\xff\n"
