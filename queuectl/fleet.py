@@ -222,6 +222,20 @@ def supervise(options: Options, *, lease_ms: int) -> int:
     return Supervisor(options, lease_ms=lease_ms).run()
 
 
+def log_tail(worker: Worker, *, database: str, size: int = 16_384) -> str | None:
+    """Return the end of the log of a worker that runs in the background on this host; None for one that has none."""
+    folder = os.path.realpath(os.path.join(os.path.dirname(database), "logs"))
+    try:
+        log = os.readlink(f"/proc/{worker.pid}/fd/1")
+        if os.path.dirname(log) != folder or not os.path.basename(log).startswith("worker-"):
+            return None
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read(size).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
 def start_background(
     options: Options, *, store: Store, arguments: Sequence[str], timeout_s: float = 20.0
 ) -> list[Worker]:

@@ -196,7 +196,7 @@ class Queue:
     """
 
     _groups = {"config": Config, "dlq": Dlq}  # noqa: RUF012
-    _python_only = ("start_workers", "stop_workers", "workers_running", "close", "path")
+    _python_only = ("start_workers", "stop_workers", "workers_running", "close", "path", "panel")
     _actor = "python"
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -743,6 +743,19 @@ class Queue:
         found = self._store.workers.all()
         alive = {w.pid: processes.read(w.pid) is not None for w in found}
         return [w if alive[w.pid] else replace(w, state="stale") for w in found]
+
+    # --- notebook ---
+
+    def panel(self, *, basic: bool = False, read_only: bool = False) -> Any:
+        """Show the control panel in a notebook; in one kernel the same one each time, so that a cell can be run again.
+
+        Args:
+            basic: use stock ipywidgets only.
+            read_only: look, but change nothing.
+        """
+        from queuectl.panel import panel
+
+        return panel(self, basic=basic, read_only=read_only)
 
     # --- helpers ---
 

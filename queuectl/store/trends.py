@@ -1,0 +1,133 @@
+"""What charts and reports are drawn from: runs over time, causes of failures, events. Reads only, and never without a limit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from queuectl._sqlite import Connection
+from queuectl.model import State
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """The failed runs that share a cause."""
+
+    sig: str
+    message: str
+    count: int
+    jobs: int
+    first_seen_ms: int
+    last_seen_ms: int
+    wasted_ms: int
+    example_job: str | None
+    example_line: str | None
+    commands: tuple[str, ...]
+
+
+class Trends:
+    """Questions about what happened."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    # --- runs ---
+
+    def finished_between(self, start_ms: int, end_ms: int) -> int:
+        """Return how many runs ended in a span of time."""
+        return int(
+            self._c.rows(
+                "select count(*) from runs where finished_at_ms >= ? and finished_at_ms < ?",
+                (start_ms, end_ms),
+            )[0][0]
+        )
+
+    def recent_runs(
+        self, since_ms: int, *, limit: int = 20_000
+    ) -> list[tuple[int, int | None, str, int | None]]:
+        """Return the newest runs: (ended, run time, outcome, time from enqueue to the first start), ms; newest first."""
+        return self._c.rows(
+            """select runs.finished_at_ms, runs.finished_at_ms - runs.started_at_ms, runs.outcome,
+                 case when runs.run = 1 then max(0, runs.started_at_ms - max(jobs.created_at_ms, coalesce(jobs.run_at_ms, 0))) end
+               from runs join jobs on jobs.seq = runs.job
+               where runs.finished_at_ms >= :since
+               order by runs.finished_at_ms desc limit :limit""",
+            {"since": since_ms, "limit": limit},
+        )
+
+    def failing_runs(self, since_ms: int, *, limit: int = 50_000) -> list[tuple[str, int, str]]:
+        """Return the failed runs that have a cause, newest first: (sig, ended ms, start of the command)."""
+        return self._c.rows(
+            """select runs.error_sig, runs.finished_at_ms, substr(jobs.command, 1, 400)
+               from runs join jobs on jobs.seq = runs.job
+               where runs.finished_at_ms >= :since and runs.error_sig is not null
+               order by runs.finished_at_ms desc limit :limit""",
+            {"since": since_ms, "limit": limit},
+        )
+
+    def causes(self, since_ms: int, *, limit: int = 20, newest: int = 50_000) -> list[CauseRow]:
+        """Return the causes of the newest failed runs since a moment, the most frequent first, with their latest example."""
+        rows = self._c.rows(
+            """with failed as (
+                 select job, run, error_sig, started_at_ms, finished_at_ms from runs
+                 where finished_at_ms >= :since and error_sig is not null
+                 order by finished_at_ms desc limit :newest)
+               select failed.error_sig, coalesce(causes.template, ''), count(*), count(distinct job), min(finished_at_ms),
+                 max(finished_at_ms), coalesce(sum(finished_at_ms - started_at_ms), 0)
+               from failed left join causes on causes.sig = failed.error_sig
+               group by failed.error_sig order by count(*) desc, failed.error_sig limit :limit""",
+            {"since": since_ms, "limit": limit, "newest": newest},
+        )
+        return [CauseRow(r[0], r[1], r[2], r[3], r[4], r[5], r[6], *self._example(r[0])) for r in rows]
+
+    def _example(self, sig: str) -> tuple[str | None, str | None, tuple[str, ...]]:
+        found = self._c.one(
+            """select jobs.id, runs.error, jobs.command from runs join jobs on jobs.seq = runs.job
+               where runs.error_sig = ? order by runs.finished_at_ms desc limit 1""",
+            (sig,),
+        )
+        others = self._c.rows(
+            """select distinct command from jobs where error_sig = :sig and (state = 'dead' or state = 'failed') order by command limit 3""",
+            {"sig": sig},
+        )
+        commands = dict.fromkeys(c for c in (found[2] if found else None, *(r[0] for r in others)) if c)
+        return (found[0], found[1], tuple(commands)[:3]) if found else (None, None, tuple(commands))
+
+    def jobs_by_sig(self, sigs: Sequence[str]) -> dict[str, dict[State, int]]:
+        """Return how many jobs of each cause are dead, and how many wait for a retry."""
+        out: dict[str, dict[State, int]] = {s: {} for s in sigs}
+        for state in (State.DEAD, State.FAILED):
+            rows = self._c.rows(
+                f"""select error_sig, count(*) from jobs
+                    where state = '{state.value}' and error_sig in (select value from json_each(:sigs)) group by error_sig""",
+                {"sigs": json.dumps(list(sigs))},
+            )
+            for sig, n in rows:
+                out[sig][state] = n
+        return out
+
+    def first_seen(self, sigs: Sequence[str]) -> dict[str, int]:
+        """Return when each cause was met for the first time ever, ms."""
+        rows = self._c.rows(
+            "select sig, first_seen_ms from causes where sig in (select value from json_each(?))",
+            (json.dumps(list(sigs)),),
+        )
+        return dict(rows)
+
+    def events(
+        self, *, before: int | None = None, limit: int = 100
+    ) -> list[tuple[int, int, str, str, str | None, str | None]]:
+        """Return what happened, newest first: (seq, at ms, actor, verb, job id, detail)."""
+        return self._c.rows(
+            """select seq, at_ms, actor, verb, job_id, detail from events
+               where :before is null or seq < :before order by seq desc limit :limit""",
+            {"before": before, "limit": limit},
+        )
+
+    def job_events(self, job_id: str, *, limit: int = 50) -> list[tuple[int, str, str, str | None]]:
+        """Return what happened to one job, newest first: (at ms, actor, verb, detail)."""
+        return self._c.rows(
+            "select at_ms, actor, verb, detail from events where job_id = ? order by seq desc limit ?",
+            (job_id, limit),
+        )

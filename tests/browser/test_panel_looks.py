@@ -1,0 +1,69 @@
+"""Every tab in both themes and both widths: axe-core finds nothing, nothing spills over, and a screenshot is kept to be looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fake_queue
+import panel_demo
+import pytest
+from conftest import SHOTS
+
+from queuectl.panel.controller import Controller
+from queuectl.store import Store
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    path = str(tmp_path / "data" / "queue.db")
+    store = Store(path)
+    panel_demo.fill(store, now_ms=time.time_ns() // 1_000_000)
+    store.close()
+    made = Controller(path, lambda: fake_queue.FakeQueue(path))
+    made.refresh()
+    return made
+
+
+def views(controller: Controller) -> dict[str, dict[str, Any]]:
+    dead = controller.ids("state:dead cmd:train")[0]
+    return {
+        "jobs": {"tab": "jobs"},
+        "drawer": {"tab": "jobs", "query": "state:dead,failed", "open": dead},
+        "failures": {"tab": "failures", "cause": panel_demo.sig_of(panel_demo.CAUSES[1][0])},
+        "workers": {"tab": "workers"},
+        "activity": {"tab": "activity"},
+        "config": {"tab": "config"},
+    }
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800])
+def test_every_tab_is_accessible_and_fits(
+    page: Any,
+    mount: Callable[..., Any],
+    axe: Callable[..., list[str]],
+    controller: Controller,
+    theme: str,
+    width: int,
+) -> None:
+    panel = mount(controller=controller, theme=theme, width=width)
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    for name, patch in views(controller).items():
+        assert page.evaluate(
+            "async (patch) => { await window.model.send({ kind: 'view', rid: 'x', patch }); return 1; }",
+            {"open": None, "query": "", "cause": None, **patch},
+        )
+        panel.get_by_role("tab", selected=True).and_(
+            panel.get_by_role("tab", name=patch["tab"].capitalize())
+        ).wait_for()
+        if name == "drawer":
+            panel.get_by_label("Output").get_by_text("OutOfMemoryError").wait_for()
+        if name == "failures":
+            panel.get_by_label("Example output").get_by_text("OutOfMemoryError").wait_for()
+        panel.screenshot(path=SHOTS / f"{name}-{theme}-{width}.png")
+        assert axe() == [], name
+        assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), f"{name} is wider than the panel"
+    assert page.js_errors == [] and page.left == []
