@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from queuectl.errors import (
     DatabaseBusy,
@@ -95,7 +94,7 @@ class Connection:
         self.rollback_journal = _rollback_wanted()
         self.has_wal = False
         self.wal_bytes = 0
-        uri = f"file:{quote(path)}?mode=rw"
+        uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=rw"
         with translated(path):
             self.sql: sqlite3.Connection = sqlite3.connect(
                 uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256

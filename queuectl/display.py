@@ -15,9 +15,15 @@ MASK = "***"
 # C0 and C1 controls, DEL, bidirectional marks and overrides, zero-width space and byte order mark, the line
 # and paragraph separators, and halves of surrogate pairs (undecodable bytes).
 _UNSAFE = r"\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
-_UNSAFE_LINE = re.compile(f"[{_UNSAFE}]")
-_UNSAFE_BLOCK = re.compile(f"(?![\n\t])[{_UNSAFE}]")
+_UNSAFE_LINE = f"[{_UNSAFE}]"
+_UNSAFE_BLOCK = f"(?![\n\t])[{_UNSAFE}]"
 _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile on first use: 4 ms that most commands need not spend."""
+    return re.compile(pattern)
 
 
 def escape_terminal(text: str, *, multiline: bool = False) -> str:
@@ -29,7 +35,7 @@ def escape_terminal(text: str, *, multiline: bool = False) -> str:
     """
     if text.isprintable():
         return text
-    return (_UNSAFE_BLOCK if multiline else _UNSAFE_LINE).sub(_spelt_out, text)
+    return _compiled(_UNSAFE_BLOCK if multiline else _UNSAFE_LINE).sub(_spelt_out, text)
 
 
 def _spelt_out(match: re.Match[str]) -> str:
@@ -100,12 +106,12 @@ _PLAIN_SECRET = r"""(?x)
     | (?<![\w-]) eyJ [\w-]{8,} \. [\w-]{8,} (?: \. [\w-]* )?            # JSON web token
     | -----BEGIN [A-Z ]* PRIVATE\ KEY----- (?s:.*?) (?: -----END [A-Z ]* PRIVATE\ KEY----- | \Z )
     """
-_SUSPECT = re.compile(
+_SUSPECT = (
     r"(?i)pass|pwd|secret|token|credential|key|authorization|bearer|-u|--proxy-user|://|AKIA|ASIA|AROA|gh[opsur]_"
     r"|github_pat_|glpat-|xox|sk-|[sr]k_|AIza|hf_|npm_|pypi-|eyJ"
 )
-_REFERENCE = re.compile(r"""["']?\$(?:\w+|\{\w+\})["']?""")
-_BARE = re.compile(r"""(?:\\.|[^\s"'\\;&|<>)])+""", re.S)
+_REFERENCE = r"""["']?\$(?:\w+|\{\w+\})["']?"""
+_BARE = r"""(?s)(?:\\.|[^\s"'\\;&|<>)])+"""
 
 
 def mask_secrets(text: str) -> str:
@@ -113,15 +119,9 @@ def mask_secrets(text: str) -> str:
 
     It errs on the side of hiding. What is stored is not touched.
     """
-    if not _SUSPECT.search(text):
+    if not _compiled(_SUSPECT).search(text):
         return text
     return _compiled(_PLAIN_SECRET).sub(MASK, _mask_named(text))
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compile on first use: 3 ms that a command without suspects need not spend."""
-    return re.compile(pattern)
 
 
 def _mask_named(text: str) -> str:
@@ -131,7 +131,10 @@ def _mask_named(text: str) -> str:
         quote = _open_quote(text, position, match.end(), quote)
         end = _value_end(text, match.end(), quote)
         value = text[match.end() : end]
-        out += [text[position : match.end()], value if not value or _REFERENCE.fullmatch(value) else MASK]
+        out += [
+            text[position : match.end()],
+            value if not value or _compiled(_REFERENCE).fullmatch(value) else MASK,
+        ]
         quote = _open_quote(text, match.end(), end, quote)
         position = max(end, match.end())
     return "".join([*out, text[position:]])
@@ -156,12 +159,12 @@ def _value_end(text: str, start: int, quote: str) -> int:
     """Return where a shell word that starts inside or outside quotes ends."""
     i = start
     if quote:  # "…?token=abc&x=1" or "password=two words": the quote ends the word at the latest
-        bare = _BARE.match(text, i)
+        bare = _compiled(_BARE).match(text, i)
         return bare.end() if bare else _quoted_end(text, i)
     while i < len(text):
         if text[i] in "\"'":
             i = _closing(text, i + 1, text[i]) + 1
-        elif bare := _BARE.match(text, i):
+        elif bare := _compiled(_BARE).match(text, i):
             i = bare.end()
         else:
             break

@@ -5,11 +5,11 @@ A process is identified by (boot id, pid, start ticks), never by its pid alone.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from queuectl.errors import NotSupported
 
@@ -165,20 +165,26 @@ def open_children(pid: int, tid: int) -> int | None:
         return None
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
+@cache
+def _libc() -> Any:
+    from ctypes import CDLL  # only where workers run
+
+    return CDLL(None, use_errno=True)
 
 
 def become_subreaper() -> None:
     """Let orphaned descendants become children of this process."""
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent(number: int, parent: int) -> bool:
     """Ask for a signal when the parent (more exactly, the thread that forked us) ends; False when it already has."""
-    _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    _libc().prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     return os.getppid() == parent
 
 
 def punch(handle: int, start: int, length: int) -> None:
     """Give a part of a file back to the disk, keeping its size."""
-    _libc.fallocate(handle, 3, ctypes.c_long(start), ctypes.c_long(length))  # KEEP_SIZE | PUNCH_HOLE
+    from ctypes import c_long
+
+    _libc().fallocate(handle, 3, c_long(start), c_long(length))  # KEEP_SIZE | PUNCH_HOLE

@@ -6,17 +6,20 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from queuectl import _sqlite, fleet, lifecycle, processes, selection
+from queuectl import _sqlite, lifecycle, processes, selection
 from queuectl import validate as v
 from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, StateConflict, WaitTimeout
 from queuectl.model import FINAL, ActionResult, Job, JobDetails, JobList, State, Status, WaitResult, Worker
-from queuectl.runner import Options
 from queuectl.settings import SETTINGS, setting, shown
 from queuectl.store import Store
 from queuectl.store.filters import Filter
+
+# fleet and runner are imported where workers are started: causes, threads and sockets cost an enqueue 40 ms.
+if TYPE_CHECKING:
+    from queuectl.runner import Options
 
 Workers = list[Worker]
 Found = list[
@@ -107,6 +110,10 @@ class Config(_Group):
             return ConfigTable({name: store.settings.get(name)})
         base = {k: store.settings.get(k) for k in ("max-retries", "backoff-base")}
         return ConfigTable(base | store.settings.changed())
+
+
+class AddedJobs(JobList):
+    """Jobs just enqueued, in their order; the command line says how many instead of listing them."""
 
 
 class DeadList(JobList):
@@ -283,7 +290,7 @@ class Queue:
         given = {k: x for k, x in locals().items() if k != "self" and x is not None}
         return self._enqueuer.add([given])[0]
 
-    def enqueue_many(self, source: str | Iterable[str | Mapping[str, Any]]) -> JobList:
+    def enqueue_many(self, source: str | Iterable[str | Mapping[str, Any]]) -> AddedJobs:
         """Add many commands in one transaction, all or none.
 
         Args:
@@ -295,7 +302,7 @@ class Queue:
         """
         from queuectl.sources import specs
 
-        return JobList(self._enqueuer.add(specs(source), batch=f"b{time.time_ns():x}"))
+        return AddedJobs(self._enqueuer.add(specs(source), batch=f"b{time.time_ns():x}"))
 
     # --- look ---
 
@@ -664,6 +671,8 @@ class Queue:
             return ActionResult("worker", tuple(w.id for w in self._start(options)))
         lease = self._store.settings.get("lease")
         self.close()  # the supervisor forks, and no connection may be carried through a fork
+        from queuectl import fleet
+
         if fleet.supervise(options, lease_ms=lease):
             raise QueuectlError("worker: ended by a fault; the line before says which")
         return None
@@ -678,6 +687,8 @@ class Queue:
         queues: str | Iterable[str] | None,
         drain: bool,
     ) -> Options:
+        from queuectl.runner import Options
+
         names = queues.split(",") if isinstance(queues, str) else queues
         return Options(
             self.path, v.whole("count", count, low=1, high=WORKERS_MAX), v.number("sleep", sleep, low=0.01, high=3600),
@@ -691,6 +702,8 @@ class Queue:
         arguments += ["-l", str(options.limit)] if options.limit else []
         arguments += ["--drain"] if options.drain else []
         arguments += ["-v"] if options.verbose else []
+        from queuectl import fleet
+
         return fleet.start_background(options, store=self._store, arguments=arguments)
 
     def start_workers(
@@ -729,6 +742,8 @@ class Queue:
         try:
             yield started
         finally:
+            from queuectl import fleet
+
             names = [w.id for w in started]
             self.stop_workers(*names)
             fleet.await_gone(self._store, names, timeout_s=30)
@@ -783,9 +798,13 @@ class Queue:
         )  # fmt: skip
 
 
-def command_line() -> type[Queue]:
-    """Return the Queue whose changes are noted as made by the command line."""
-    _sqlite.lean = True
+def command_line(*, lean: bool) -> type[Queue]:
+    """Return the Queue whose changes are noted as made by the command line.
+
+    Args:
+        lean: the process is the command's own and needs no pandas.
+    """
+    _sqlite.lean = _sqlite.lean or lean
 
     class CommandLine(Queue):
         _actor = "cli"
