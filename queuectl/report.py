@@ -39,9 +39,8 @@ class Report:
         if job.attempts:
             self._say(worker, f"RETRYING job {job.id} (Attempt {job.attempts + 1})")
             return
-        self._say(
-            worker, f"Picked up NEW job: {job.id} (Command: {escape_terminal(mask_secrets(job.command))})"
-        )
+        command = escape_terminal(mask_secrets(job.command))
+        say(f"\n[{worker}] Picked up NEW job: {job.id} (Command: {command})")
         self._say(worker, f"Job {job.id} state: processing")
 
     def settled(self, worker: str, job: Claimed, verdict: Verdict, delay_ms: int) -> None:

@@ -41,13 +41,13 @@ def main(
             streams.enter_context(redirect_stdout(stdout))
         if stderr is not None:
             streams.enter_context(redirect_stderr(stderr))
-        return _guarded(words, api)
+        return _guarded(words, api, lean=argv is None)
 
 
-def _guarded(words: list[str], api: type | None) -> int:
+def _guarded(words: list[str], api: type | None, *, lean: bool) -> int:
     """Run the words; every error becomes one line and an exit code."""
     try:
-        code = _run(words, api)
+        code = _run(words, api or _queue_class(lean))
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -69,11 +69,10 @@ def _guarded(words: list[str], api: type | None) -> int:
         return _complain(f"unexpected {type(e).__name__}: {e} (QUEUECTL_TRACEBACK=1 shows where)", 1)
 
 
-def _run(words: list[str], api: type | None) -> int:
+def _run(words: list[str], api: type) -> int:
     from queuectl.cli.argv import understand
     from queuectl.cli.table import functions
 
-    api = api or _queue_class()
     known = functions(api)
     request = understand(words, known)
     if request.help:
@@ -93,11 +92,10 @@ def _run(words: list[str], api: type | None) -> int:
     return 0
 
 
-def _queue_class() -> type:
-    from importlib import import_module
+def _queue_class(lean: bool) -> type:
+    from queuectl.queue import command_line
 
-    found: type = import_module("queuectl.queue").Queue
-    return found
+    return command_line(lean=lean)
 
 
 def _call(request: Request, api: type) -> int:
@@ -109,7 +107,7 @@ def _call(request: Request, api: type) -> int:
     queue = api(request.db) if request.db is not None else api()
     try:
         result = call.on(queue)
-        render(result, request.form, sys.stdout, sys.stderr)
+        render(result, request.form, sys.stdout, sys.stderr, declared=request.command.returns)
     finally:
         getattr(queue, "close", _nothing)()
     return exit_code(result)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import NamedTuple
 
 from queuectl.cli.argv import Functions
 from queuectl.cli.help import read
 from queuectl.cli.table import GLOBALS, Command, Flag, Parameter, command
 from queuectl.cli.usage import UsageError, nearest
+from queuectl.model import State
+from queuectl.settings import SETTINGS
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -78,9 +79,9 @@ def _option(c: Command | None, p: Parameter, text: str = "") -> Option:
 def _values(c: Command, p: Parameter) -> tuple[str, ...]:
     match c.extra.values.get(p.name):
         case "state":
-            return tuple(str(s) for s in import_module("queuectl.model").State)
+            return tuple(str(s) for s in State)
         case "setting":
-            return tuple(import_module("queuectl.settings").SETTINGS)
+            return tuple(SETTINGS)
         case "file":
             return ("<file>",)
         case "folder":

@@ -15,37 +15,31 @@ from queuectl.display import csv_cell, escape_terminal, mask_secrets
 Lines = Iterator[str]
 
 
-def render(result: Any, form: str, out: TextIO, err: TextIO) -> None:
-    """Print a verb's result as `human`, `json` or `csv`; what was left out is said on `err`."""
+def render(result: Any, form: str, out: TextIO, err: TextIO, *, declared: str = "") -> None:
+    """Print a verb's result as `human`, `json` or `csv`; what was left out is said on `err`.
+
+    Args:
+        result: What the verb returned.
+        form: How to print it.
+        out: Where to.
+        err: Where remarks go.
+        declared: The type in the verb's signature, which tells an empty list of workers from one of causes.
+    """
     if result is None:
         return
-    if hasattr(result, "__next__"):
-        _write_output(result, form, out)
+    if isinstance(result, Iterator):
+        _pass_on(result, form, out)
     elif form == "json":
         _write_json(result, out)
     elif form == "csv":
         _write_csv(result, out)
     else:
-        for line in _human(result)(result):
+        for line in _human(result, declared)(result):
             out.write(line + "\n")
     out.flush()
     left_out = getattr(result, "left_out", 0)
     if left_out and isinstance(result, list):
         err.write(f"{left_out:,} more not shown; raise --limit or narrow the filter\n")
-
-
-def _write_output(pieces: Iterator[bytes], form: str, out: TextIO) -> None:
-    """Write what a job wrote: byte for byte into a pipe or a file, control characters spelt out on a terminal."""
-    if form == "json":
-        out.write(_json({"output": b"".join(pieces).decode(errors="backslashreplace")}) + "\n")
-        return
-    raw = None if out.isatty() else getattr(out, "buffer", None)
-    for piece in pieces:
-        if raw is None:
-            out.write(escape_terminal(piece.decode(errors="backslashreplace"), multiline=True))
-        else:
-            raw.write(piece)
-        out.flush()
 
 
 def exit_code(result: Any) -> int:
@@ -98,7 +92,9 @@ def size(count: int | None) -> str:
 # -- for people ----------------------------------------------------------------------------------
 
 
-def _human(result: Any) -> Callable[[Any], Lines]:
+def _human(result: Any, declared: str = "") -> Callable[[Any], Lines]:
+    if type(result) is list and declared in HUMAN:
+        return HUMAN[declared]
     for kind in type(result).__mro__:
         if kind.__name__ in HUMAN:
             return HUMAN[kind.__name__]
@@ -106,7 +102,17 @@ def _human(result: Any) -> Callable[[Any], Lines]:
 
 
 def _job(job: Any) -> Lines:
-    yield f"Job added successfully with ID: {safe(job.id)}"
+    yield f"Job added successfully with ID: {escape_terminal(job.id)}"
+
+
+def _added_jobs(jobs: Any) -> Lines:
+    if len(jobs) > 1:
+        yield f"{len(jobs):,} jobs added successfully, with IDs from {safe(jobs[0].id)} to {safe(jobs[-1].id)}"
+        return
+    for job in jobs:
+        yield from _job(job)
+    if not jobs:
+        yield "No jobs added: there was no command."
 
 
 def _job_list(jobs: Any) -> Lines:
@@ -148,7 +154,7 @@ def _status(status: Any) -> Lines:
     if not status.jobs:
         yield "No jobs."
     if status.paused:
-        yield f"Paused: {', '.join(safe(q) for q in status.paused)}"
+        yield f"Paused: {', '.join('all queues' if q == '*' else safe(q) for q in status.paused)}"
     yield from ("", "===== ACTIVE WORKERS =====")
     for worker in status.workers:
         yield f"Worker: {safe(worker.id)}   Heartbeat: {local(worker.heartbeat_at_ms)}"
@@ -230,7 +236,10 @@ def _action(result: Any) -> Lines:
         yield from (safe(note) for note in notes)
     else:
         for job_id in result.done:
-            yield f"{safe(job_id)}: {would}{PAST.get(result.verb, result.verb + ' done')}"
+            if result.verb == "worker":
+                yield f"Worker started: {safe(job_id)}"
+            else:
+                yield f"{safe(job_id)}: {would}{PAST.get(result.verb, result.verb + ' done')}"
         yield from (safe(note) for note in notes)
     for job_id, why in result.skipped:
         yield f"{safe(job_id)}: skipped, {safe(why)}"
@@ -248,7 +257,8 @@ PAST = {
     "prune": "deleted",
     "bump": "moved to the front",
     "edit": "changed",
-    "stop": "stopped",
+    "pause": "paused",
+    "resume": "resumed",
 }
 
 
@@ -264,15 +274,7 @@ def _wait(result: Any) -> Lines:
 
 
 def _text(text: Any) -> Lines:
-    yield escape_terminal(mask_secrets(text), multiline=True).removesuffix("\n")
-
-
-def _sheet(table: Any) -> Lines:
-    yield from str(table).split("\n")
-
-
-def _number(value: Any) -> Lines:
-    yield str(value)
+    yield escape_terminal(mask_secrets(str(text)), multiline=True).removesuffix("\n")
 
 
 def _many(results: Any) -> Lines:
@@ -302,17 +304,17 @@ def _columns(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], otherwise
 HUMAN: dict[str, Callable[[Any], Lines]] = {
     "Job": _job,
     "JobList": _job_list,
+    "AddedJobs": _added_jobs,
     "DeadList": _dead_list,
     "Status": _status,
     "JobDetails": _details,
-    "WorkerList": _workers,
-    "CauseList": _causes,
-    "ConfigTable": _sheet,
+    "Workers": _workers,
+    "list[Worker]": _workers,
+    "list[Cause]": _causes,
     "ActionResult": _action,
     "WaitResult": _wait,
+    "ConfigTable": _text,
     "str": _text,
-    "int": _number,
-    "float": _number,
 }
 
 
@@ -326,6 +328,8 @@ def records(result: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
+    if type(value).__name__ == "ConfigChange":
+        return {"key": value.key, "value": value.value}
     if hasattr(value, "as_dict"):
         return _plain(value.as_dict())
     if isinstance(value, Mapping):
@@ -346,6 +350,42 @@ def _masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _masked(v) for k, v in value.items()}
     return [_masked(v) for v in value] if isinstance(value, list) else value
+
+
+def _pass_on(pieces: Iterator[bytes], form: str, out: TextIO) -> None:
+    """Write a job's output as it comes: byte for byte into a file or pipe, spelt out on a terminal."""
+    if form == "human" and not out.isatty() and hasattr(out, "buffer"):
+        out.flush()
+        for piece in pieces:
+            out.buffer.write(piece)
+            out.buffer.flush()
+        return
+    if form == "csv":
+        out.write("line\n")
+    for text in _decoded(pieces, by_line=form != "human"):
+        if form == "human":
+            out.write(escape_terminal(text, multiline=True))
+        else:
+            out.write((_json({"line": text}) if form == "json" else _quoted(csv_cell(text))) + "\n")
+        out.flush()
+
+
+def _decoded(pieces: Iterator[bytes], *, by_line: bool) -> Iterator[str]:
+    """Yield bytes as text, what is not UTF-8 spelt out; in whole lines without their ends when asked."""
+    from codecs import getincrementaldecoder
+
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    rest = ""
+    for piece in pieces:
+        text = rest + decoder.decode(piece)
+        if by_line:
+            *lines, rest = text.split("\n")
+            yield from lines
+        else:
+            yield text
+    rest += decoder.decode(b"", final=True)
+    if rest:
+        yield rest
 
 
 def _write_json(result: Any, out: TextIO) -> None:
@@ -389,6 +429,9 @@ def _rows(result: Any) -> Iterator[list[Any]]:
         yield ["id", "done", "reason"]
         yield from ([job_id, True, None] for job_id in result.done)
         yield from ([job_id, False, _masked(why)] for job_id, why in result.skipped)
+    elif kind == "ConfigTable":
+        yield ["key", "value"]
+        yield from ([key, _masked(value)] for key, value in result.items())
     elif kind == "WaitResult":
         yield ["id", "state"]
         yield from ([job_id, str(state)] for job_id, state in result.states.items())

@@ -64,9 +64,14 @@ class Command(NamedTuple):
         return " ".join(self.path)
 
     @property
+    def returns(self) -> str:
+        """The result's type as the method declares it."""
+        return str(self.function.__annotations__.get("return", ""))
+
+    @property
     def returns_something(self) -> bool:
         """Whether there is a result to print as JSON or CSV."""
-        return str(self.function.__annotations__.get("return", "")) not in ("None", "NoReturn")
+        return self.returns not in ("None", "NoReturn")
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter of this name, written with `-` or `_`."""

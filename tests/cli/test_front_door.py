@@ -155,7 +155,7 @@ FAKE_COMMAND = """
 import sys; sys.path.insert(0, {folder!r})
 from conftest import FakeQueue
 import queuectl.cli, queuectl.__main__
-queuectl.cli._queue_class = lambda: FakeQueue
+queuectl.cli._queue_class = lambda lean: FakeQueue
 FakeQueue.returns = {returns}
 sys.exit(queuectl.__main__.run())
 """
