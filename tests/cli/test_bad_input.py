@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import await_true
 
 from queuectl.cli import main
 
@@ -199,6 +202,35 @@ def test_94_closed_and_full_streams_lose_no_job(shell: str, code: int, database:
     with sqlite3.connect(database) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+def test_ctrl_c_ends_a_wait_with_130_and_leaves_the_job(database: Path) -> None:
+    waiting = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; print(flush=True); from queuectl.__main__ import run; sys.exit(run())",
+        ]
+        + ["--db", str(database), "wait", "job1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stdout is not None and waiting.stdout.readline() == "\n"
+    await_true(lambda: str(database) in opened_by(waiting.pid), what="the wait")
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=60)
+    assert (waiting.returncode, err) == (130, "")
+    assert "State: pending" in run(database, "show", "job1")[1]
+
+
+def opened_by(pid: int) -> set[str]:
+    """Return the files that a process has open."""
+    found = set()
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(handle))
+    return found
 
 
 def process(database: Path, line: str, *, shell: str = "", env: dict[str, str] | None = None) -> Any:
