@@ -27,6 +27,7 @@ from queuectl.store.browse import Browse
 
 Data = dict[str, Any]
 LEASE_S = 60.0
+SHOWN = "shown"  # the viewer that is expected when a panel has been displayed
 READS = ("view", "lease", "poke", "log", "stderr")
 
 
@@ -80,6 +81,8 @@ class Controller:
     def lease(self, viewer: str, visible: bool) -> None:
         """Note that a viewer sees the panel for the next 60 seconds, or no longer."""
         with self.lock:
+            if viewer != SHOWN:
+                self._viewers.pop(SHOWN, None)  # somebody real has come
             if visible and len(self._viewers) < 1000:
                 self._viewers[viewer] = self._clock() + LEASE_S
             else:

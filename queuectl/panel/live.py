@@ -135,6 +135,9 @@ class Refresher:
                 Exception
             ):  # a panel's fault must not stop the others; it shows it itself
                 panel.tick() if changed else panel.follow()
+            # A tenth of the time at most: what takes long is asked less often.
+            spent = self._clock() - now
+            self._due[id(panel)] = max(self._due[id(panel)], now + 10 * spent - self._tick_s / 2)
         for panel in watched:
             if self._pulsed.get(id(panel), 0) + PULSE_S <= now:
                 self._pulsed[id(panel)] = now

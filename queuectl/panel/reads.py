@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -176,10 +175,10 @@ def failures(store: Store, view: View, *, now_ms: int) -> Data:
     trends = Trends(store.connection)
     since = now_ms - WINDOWS_MS[view.window] if WINDOWS_MS[view.window] else 0
     causes, failed = trends.causes(since), trends.failing_runs(since)
-    start = since or min((at for _, at, _ in failed), default=now_ms - 3_600_000)
+    start = since or min((c.first_seen_ms for c in causes), default=now_ms - 3_600_000)
     sigs = [c.sig for c in causes]
     now_held, first = trends.jobs_by_sig(sigs), trends.first_seen(sigs)
-    trend = _trend(failed, set(sigs), start, now_ms)
+    trend = _trend(trends.failures_over_time(start, now_ms, buckets=BUCKETS))
     total = sum(c.count for c in causes) or 1
     out, cumulated = [], 0
     for cause in causes:
@@ -200,13 +199,10 @@ def failures(store: Store, view: View, *, now_ms: int) -> Data:
     }  # fmt: skip
 
 
-def _trend(
-    failed: Sequence[tuple[str, int, str]], sigs: set[str], start: int, end: int
-) -> dict[str, list[int]]:
+def _trend(counted: Sequence[tuple[str, int, int]]) -> dict[str, list[int]]:
     out: dict[str, list[int]] = {}
-    for sig, at, _ in failed:
-        if sig in sigs:
-            out.setdefault(sig, [0] * BUCKETS)[_bucket(at, start, end)] += 1
+    for sig, bucket, n in counted:
+        out.setdefault(sig, [0] * BUCKETS)[bucket] = n
     return out
 
 
@@ -215,14 +211,11 @@ def _bucket(at: int, start: int, end: int) -> int:
 
 
 def _heat(failed: Sequence[tuple[str, int, str]], start: int, end: int, *, rows: int = 8) -> Data:
-    programs = Counter(program(command) for _, _, command in failed)
-    names = [name for name, _ in programs.most_common(rows)]
-    cells = {name: [0] * BUCKETS for name in names}
+    cells: dict[str, list[int]] = {}
     for _, at, command in failed:
-        name = program(command)
-        if name in cells:
-            cells[name][_bucket(at, start, end)] += 1
-    return {"names": names, "cells": [cells[n] for n in names], "left_out": max(0, len(programs) - rows)}
+        cells.setdefault(program(command), [0] * BUCKETS)[_bucket(at, start, end)] += 1
+    names = sorted(cells, key=lambda n: (-sum(cells[n]), n))[:rows]
+    return {"names": names, "cells": [cells[n] for n in names], "left_out": max(0, len(cells) - rows)}
 
 
 def program(command: str) -> str:

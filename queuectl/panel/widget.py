@@ -17,7 +17,7 @@ from weakref import ref
 import anywidget
 import traitlets
 
-from queuectl.panel.controller import Controller
+from queuectl.panel.controller import SHOWN, Controller
 from queuectl.panel.live import REFRESHER
 from queuectl.panel.snapshot import snapshot_html
 
@@ -169,7 +169,7 @@ class Panel(anywidget.AnyWidget):
             data["text/html"] = snapshot_html(self._controller.head, self._controller.body)
             data["text/plain"] = repr(self)
             # Whoever shows it will look: the cell after this one may keep the kernel too busy to hear so.
-            self._controller.lease("shown", True)
+            self._controller.lease(SHOWN, True)
             watch(self)
         return bundle
 

@@ -56,7 +56,7 @@ class Trends:
             {"since": since_ms, "limit": limit},
         )
 
-    def failing_runs(self, since_ms: int, *, limit: int = 50_000) -> list[tuple[str, int, str]]:
+    def failing_runs(self, since_ms: int, *, limit: int = 10_000) -> list[tuple[str, int, str]]:
         """Return the failed runs that have a cause, newest first: (sig, ended ms, start of the command)."""
         return self._c.rows(
             """select runs.error_sig, runs.finished_at_ms, substr(jobs.command, 1, 400)
@@ -64,6 +64,18 @@ class Trends:
                where runs.finished_at_ms >= :since and runs.error_sig is not null
                order by runs.finished_at_ms desc limit :limit""",
             {"since": since_ms, "limit": limit},
+        )
+
+    def failures_over_time(
+        self, since_ms: int, end_ms: int, *, buckets: int, newest: int = 50_000
+    ) -> list[tuple[str, int, int]]:
+        """Return how often each cause was met in each of so many equal spans of time: (sig, bucket, count)."""
+        return self._c.rows(
+            """select error_sig, min(:buckets - 1, max(0, (finished_at_ms - :since) * :buckets / :span)) as bucket, count(*)
+               from (select error_sig, finished_at_ms from runs where finished_at_ms >= :since and error_sig is not null
+                     order by finished_at_ms desc limit :newest)
+               group by error_sig, bucket order by error_sig, bucket""",
+            {"since": since_ms, "span": max(1, end_ms - since_ms), "buckets": buckets, "newest": newest},
         )
 
     def causes(self, since_ms: int, *, limit: int = 20, newest: int = 50_000) -> list[CauseRow]:
@@ -88,8 +100,7 @@ class Trends:
             (sig,),
         )
         others = self._c.rows(
-            """select distinct command from jobs where error_sig = :sig and (state = 'dead' or state = 'failed') order by command limit 3""",
-            {"sig": sig},
+            "select command from jobs where state = 'dead' and error_sig = ? order by seq limit 20", (sig,)
         )
         commands = dict.fromkeys(c for c in (found[2] if found else None, *(r[0] for r in others)) if c)
         return (found[0], found[1], tuple(commands)[:3]) if found else (None, None, tuple(commands))

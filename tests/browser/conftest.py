@@ -251,12 +251,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path
 @pytest.fixture(scope="session")
 def jupyter(home: tuple[dict[str, str], Path]) -> Iterator[tuple[str, str, Path]]:
     """A Jupyter server for JupyterLab (`/lab`) and Notebook 7 (`/notebooks`): its address, its token, its notebooks' folder."""
+    yield from serve(home)
+
+
+def serve(home: tuple[dict[str, str], Path], *options: str) -> Iterator[tuple[str, str, Path]]:
+    """Run a Jupyter server with some more options."""
     env, folder = home
-    port, token, log = free_port(), secrets.token_hex(16), folder / "jupyter.log"
+    port, token = free_port(), secrets.token_hex(16)
+    log = folder / f"jupyter-{port}.log"
     command = [
         str(BIN / "jupyter"), "lab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'notebooks'}", "--LabApp.expose_app_in_browser=True",
-        "--JupyterNotebookApp.expose_app_in_browser=True", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--JupyterNotebookApp.expose_app_in_browser=True", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", *options,
     ]  # fmt: skip
     process = subprocess.Popen(
         command, env=env, cwd=folder, stdout=log.open("wb"), stderr=subprocess.STDOUT, start_new_session=True

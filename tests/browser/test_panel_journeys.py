@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SHOTS, write_notebook
+from conftest import RUN_ALL, SHOTS, serve, write_notebook
 from playwright.sync_api import expect
 
 from queuectl.queue import Queue
@@ -153,3 +153,41 @@ def test_a_busy_kernel_does_not_stop_the_refresh(
     expect(panel.locator(".qp-live")).to_have_text("live")
     gate.touch()
     queue.close()
+
+
+@pytest.fixture(scope="module")
+def impatient(home: Any) -> Iterator[tuple[str, str, Path]]:
+    """A server that ends kernels which have been idle for three seconds, whoever is connected."""
+    yield from serve(
+        home,
+        "--MappingKernelManager.cull_idle_timeout=3",
+        "--MappingKernelManager.cull_interval=1",
+        "--MappingKernelManager.cull_connected=True",
+    )
+
+
+def test_a_panel_that_nobody_looks_at_lets_its_kernel_be_culled(
+    page: Any, impatient: tuple[str, str, Path], place: Path
+) -> None:
+    base, token, folder = impatient
+    name = f"cull-{os.path.basename(place.parent.parent)}.ipynb"
+    write_notebook(
+        folder / name,
+        f"from queuectl import Queue\nq = Queue({str(place)!r})\nq.enqueue('true')\nq.panel()",
+        "print('\\n' * 200)",
+    )
+    page.goto(f"{base}/lab/tree/{name}?token={token}&reset")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context")
+    page.evaluate(RUN_ALL)
+    page.locator(".qp").scroll_into_view_if_needed()
+    expect(page.locator(".qp-live")).to_have_text("live", timeout=30_000)
+
+    def kernels():
+        return page.evaluate(
+            "async (url) => (await (await fetch(url)).json()).length", f"{base}/api/kernels?token={token}"
+        )
+
+    time.sleep(6)  # twice the time after which an idle kernel is ended: the panel in view keeps it
+    assert kernels() == 1
+    page.evaluate("() => { document.querySelector('.qp').closest('.jp-Cell').style.display = 'none'; }")
+    until(lambda: kernels() == 0, 20)

@@ -92,6 +92,8 @@ export function day(ms) {
   return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
 }
 export const moment = (ms) => (ms ? `${day(ms)} ${clock(ms)}` : "–");
+// A moment as short as it can be said today.
+export const soonest = (ms) => (day(ms) === day(Date.now()) ? clock(ms).slice(0, 5) : `${day(ms).slice(5)} ${clock(ms).slice(0, 5)}`);
 export function tickLabel(ms, whole) {
   const d = new Date(ms);
   return whole > 3 * 86400000 ? `${two(d.getMonth() + 1)}-${two(d.getDate())}` : `${two(d.getHours())}:${two(d.getMinutes())}`;

@@ -79,7 +79,7 @@ function makeCause(ctx, sig) {
     body.hidden = !open;
     const parts = [plural(cause.jobs, "job"), `${num(cause.dead)} dead`, cause.failed && `${num(cause.failed)} waiting for a retry`, `first seen ${moment(cause.first)}`, cause.wasted && `${span(cause.wasted)} of run time lost`, `cause ${sig}`];
     setText(facts, parts.filter(Boolean).join(" · "));
-    setText(from, cause.commands.length ? `In: ${cause.commands.join("   ")}` : "");
+    setText(from, cause.commands.length ? `In: ${cause.commands.join("  ·  ")}` : "");
     setText(retry, cause.dead ? `Retry all ${num(cause.dead)} of this cause` : "None of them is dead now");
     retry.disabled = !cause.dead;
     retry.hidden = Boolean(head.read_only);

@@ -1,6 +1,6 @@
 // The table of jobs: a grid whose rows take the focus. Rows are kept by id, so that a refresh moves neither focus nor selection.
 
-import { h, setText, stateBadge, age, brief, span, moment } from "./dom.js";
+import { h, setText, stateBadge, age, brief, span, clock, soonest } from "./dom.js";
 
 const COLUMNS = [["pick", ""], ["state", "State"], ["id", "ID"], ["cmd", "Command"], ["tries", "Attempts"], ["why", "Result"], ["when", "Updated"]];
 
@@ -133,8 +133,8 @@ export function reason(row) {
   const took = row.started && row.finished ? span(row.finished - row.started) : "";
   if (row.state === "completed") return took ? `took ${took}` : "";
   if (row.state === "processing") return row.progress ? `${Math.round((100 * row.progress[0]) / row.progress[1])} % done` : row.worker ? `on ${row.worker}` : "";
-  if (row.state === "failed") return [row.error || row.reason, row.due && `retry at ${moment(row.due).slice(11)}`].filter(Boolean).join(" · ");
-  if (row.state === "scheduled") return row.due ? `due ${moment(row.due)}` : "";
+  if (row.state === "failed") return [row.error || row.reason, row.due && `retry at ${clock(row.due)}`].filter(Boolean).join(" · ");
+  if (row.state === "scheduled") return row.due ? `due ${soonest(row.due)}` : "";
   if (row.state === "blocked") return "waits for other jobs";
   if (row.state === "pending") return row.runs ? row.error || row.reason || "" : row.prio ? `priority ${row.prio}` : "";
   return row.error || row.reason || "";

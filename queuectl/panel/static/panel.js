@@ -163,6 +163,8 @@ function render({ model, el }) {
   });
   watcher.observe(root);
   document.addEventListener("visibilitychange", lease);
+  const leave = () => model.send({ kind: "lease", viewer: id, on: false });
+  window.addEventListener("pagehide", leave);
   const renew = setInterval(() => ctx.visible && lease(), LEASE_MS);
   const ticking = setInterval(() => {
     if (!ctx.visible) return;
@@ -197,10 +199,11 @@ function render({ model, el }) {
     clearInterval(ticking);
     clearTimeout(later);
     document.removeEventListener("visibilitychange", lease);
+    window.removeEventListener("pagehide", leave);
     freeKeys();
     for (const event of events) model.off(event, soon);
     model.off("msg:custom", hear);
-    model.send({ kind: "lease", viewer: id, on: false });
+    leave();
   };
 }
 
