@@ -81,8 +81,8 @@ class Controller:
     def lease(self, viewer: str, visible: bool) -> None:
         """Note that a viewer sees the panel for the next 60 seconds, or no longer."""
         with self.lock:
-            if viewer != SHOWN:
-                self._viewers.pop(SHOWN, None)  # somebody real has come
+            if viewer != SHOWN and (visible or viewer in self._viewers):
+                self._viewers.pop(SHOWN, None)  # somebody real has come; a view not yet in sight is nobody
             if visible and len(self._viewers) < 1000:
                 self._viewers[viewer] = self._clock() + LEASE_S
             else:

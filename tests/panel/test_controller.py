@@ -14,7 +14,7 @@ import pytest
 from queuectl.errors import DatabaseBusy, InvalidValue
 from queuectl.model import State
 from queuectl.panel import code, reads
-from queuectl.panel.controller import LEASE_S, Controller, as_text
+from queuectl.panel.controller import LEASE_S, SHOWN, Controller, as_text
 from queuectl.panel.view import TABS, View
 from queuectl.store import Store
 
@@ -240,6 +240,15 @@ def test_a_viewers_lease_runs_out(path: str, filled: Store) -> None:
     at[0] = LEASE_S - 1
     assert control.is_watched()
     at[0] = LEASE_S + 1
+    assert not control.is_watched()
+
+
+def test_a_panel_just_shown_waits_for_its_viewer(control: Controller) -> None:
+    control.lease(SHOWN, True)
+    control.lease("a", False)  # its view is laid out, but not yet in sight
+    assert control.is_watched()
+    control.lease("a", True)
+    control.lease("a", False)
     assert not control.is_watched()
 
 

@@ -153,9 +153,11 @@ function render({ model, el }) {
   const lease = () => {
     const visible = inView && document.visibilityState === "visible";
     if (visible !== ctx.visible) ctx.heard = Date.now();
+    const was = ctx.visible;
     ctx.visible = visible;
-    model.send({ kind: "lease", viewer: id, on: visible });
     header.beat();
+    if (!visible && !was) return; // never seen: there is nothing to give up
+    model.send({ kind: "lease", viewer: id, on: visible });
   };
   const watcher = new IntersectionObserver((seen) => {
     inView = seen[seen.length - 1].isIntersecting;
