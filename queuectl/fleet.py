@@ -179,7 +179,7 @@ class Supervisor:
             try:
                 from queuectl.recovery import recover
 
-                recover(Store(self.o.database), me="")
+                recover(Store(self.o.database), me="", boot_id=processes.boot_id())
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)

@@ -31,6 +31,7 @@ def recover(
     store: Store,
     *,
     me: str,
+    boot_id: str,
     started: Collection[tuple[int, int]] | None = None,
     predecessor: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -40,17 +41,20 @@ def recover(
     Args:
         store: the queue's database.
         me: the id of the runner that recovers; it is alive.
+        boot_id: this boot of the machine.
         started: the runs that `predecessor` had really started; its other claims are given back without a mark.
         predecessor: the runner whose place this one takes.
         tell: called with a line for each job recovered.
     """
-    boot, lease = processes.boot_id(), store.settings.get("lease")
+    lease = store.settings.get("lease")
     total = 0
     for runner in store.workers.runners():
-        if runner.id == me or not is_dead(runner, boot_id=boot, lease_ms=lease, mono_ms=processes.mono_ms()):
+        if runner.id == me or not is_dead(
+            runner, boot_id=boot_id, lease_ms=lease, mono_ms=processes.mono_ms()
+        ):
             continue
         known = started if runner.id == predecessor else None
-        total += _recover_one(store, runner, same_boot=runner.boot_id == boot, started=known, tell=tell)
+        total += _recover_one(store, runner, same_boot=runner.boot_id == boot_id, started=known, tell=tell)
     return total + _recover_strays(store, tell)
 
 
@@ -89,9 +93,10 @@ def _put_down(runner: Runner) -> None:
 
 def _recover_strays(store: Store, tell: Callable[[str], None]) -> int:
     """Requeue jobs held by workers that have no row any more."""
-    if not store.line.lost(None):
+    strays = store.line.lost(None)
+    if not strays:
         return 0
-    processes.kill_workers_trees({j.worker_id for j in store.line.lost(None)})
+    processes.kill_workers_trees({j.worker_id for j in strays})
     with store.write():
         return _requeue(store, None, charged=True, started=None, stuck=set(), tell=tell)
 

@@ -154,7 +154,14 @@ class Runner:
         self.pulse.beat = self.pulse.peers = time.monotonic()
         self.version = self.store.connection.data_version()
         self.configure()
-        recover(self.store, me=self.id, started=self._started, predecessor=self._predecessor, tell=self._tell)
+        recover(
+            self.store,
+            me=self.id,
+            boot_id=self.boot,
+            started=self._started,
+            predecessor=self._predecessor,
+            tell=self._tell,
+        )
 
     def configure(self) -> None:
         """Read the settings that workers obey."""
@@ -167,6 +174,8 @@ class Runner:
             self.wait()
             self.heed()
             self.turn()
+            if self.notice_dead_peers():
+                self.turn()
         self.leave()
 
     def is_finished(self) -> bool:
@@ -230,7 +239,7 @@ class Runner:
         return max(0.0, min(due))
 
     def heed(self) -> None:
-        """Obey signals, stop requests and cancels; notice dead peers."""
+        """Obey signals, stop requests and cancels."""
         now = time.monotonic()
         if self._signals:
             self.stop("grace" if self.stopping in (None, "wait") and self._signals == 1 else "now")
@@ -244,10 +253,20 @@ class Runner:
             self.pulse.looks = []
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
             self._heed_requests()
-        if now - self.pulse.peers >= PEERS_S:
-            self.pulse.peers = now
-            if recover(self.store, me=self.id, tell=self._tell):
-                self.backlog = True
+
+    def notice_dead_peers(self) -> bool:
+        """Recover what other runners left, when it is time to look; return whether there was anything.
+
+        After the turn, not before it: what woke us is mostly a new job, and that should not wait for a look at all workers.
+        """
+        now = time.monotonic()
+        if now - self.pulse.peers < PEERS_S:
+            return False
+        self.pulse.peers = now
+        if not recover(self.store, me=self.id, boot_id=self.boot, tell=self._tell):
+            return False
+        self.backlog = True
+        return True
 
     def _heed_requests(self) -> None:
         generation, how = self.store.settings.signal_state("stop")
