@@ -11,7 +11,6 @@ import struct
 
 from queuectl import processes
 
-SLOTS_MAX = 1024
 _HEADER = 64
 _SLOT = struct.Struct("<qqqq")
 _WORD = struct.Struct("<q")

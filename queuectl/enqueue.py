@@ -38,7 +38,6 @@ class Enqueuer:
         self.store = store
         self._version = -1
         self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
-        self._cwd = ("", "")
 
     def forget(self) -> None:
         """Look the defaults up again next time."""

@@ -20,7 +20,6 @@ from queuectl import processes
 from queuectl.board import Board
 from queuectl.errors import WorkerStartFailed
 from queuectl.model import Worker
-from queuectl.report import say
 from queuectl.runner import Options, serve
 from queuectl.store import Store
 from queuectl.store.jobs import new_id
@@ -56,6 +55,7 @@ class Supervisor:
         self.solos: dict[int, str] = {}
         self.stops = 0
         self.exit_code = 0
+        self.failures = 0  # deaths of runners in a row
 
     def run(self) -> int:
         """Supervise until the runner ends by itself; return the exit code."""
@@ -168,7 +168,7 @@ class Supervisor:
         if self.stops:
             self._recover_and_leave()
             return
-        self.failures = getattr(self, "failures", 0) + 1 if time.monotonic() - self.born < CALM_S else 1
+        self.failures = self.failures + 1 if time.monotonic() - self.born < CALM_S else 1
         time.sleep(RESTART_S[min(self.failures, len(RESTART_S)) - 1])
         self._start(predecessor=dead, started=started)
 
@@ -199,22 +199,6 @@ class Supervisor:
             if not left or processes.kill(left, signal.SIGKILL, procs) == left:
                 break
             time.sleep(0.002)
-        for pid in _zombies():
-            if pid != self.runner and pid not in self.solos:
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass
-
-
-def _zombies() -> list[int]:
-    handle = processes.open_children(os.getpid(), os.getpid())
-    if handle is None:
-        return []
-    try:
-        return processes.adopted(handle)
-    finally:
-        os.close(handle)
 
 
 def supervise(options: Options, *, lease_ms: int) -> int:
@@ -300,6 +284,3 @@ def await_gone(
             return True
         nap(0.05)
     return False
-
-
-__all__ = ["Options", "Supervisor", "await_gone", "say", "start_background", "supervise"]

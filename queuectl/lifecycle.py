@@ -133,7 +133,6 @@ class Ended:
     stdout_file: str | None = None
     stderr_file: str | None = None
     result: str | None = None
-    progress: tuple[float, float] | None = None
 
 
 class Verdict(NamedTuple):

@@ -6,6 +6,7 @@ with short jobs one commit serves dozens of them; with long ones every end is wr
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import select
@@ -20,7 +21,7 @@ from queuectl import causes, lifecycle, processes
 from queuectl.board import Board
 from queuectl.errors import DiskFull, QueuectlError
 from queuectl.executors import Done
-from queuectl.executors.local import FLUSH_S, INLINE_MAX, LocalExecutor
+from queuectl.executors.local import FLUSH_S, LocalExecutor
 from queuectl.lifecycle import Claimed, Verdict
 from queuectl.model import FINAL, Outcome, State
 from queuectl.recovery import recover
@@ -59,7 +60,6 @@ class Pulse:
 
     beat: float = 0.0
     peers: float = 0.0
-    heed: float = 0.0
     looks: list[float] = field(default_factory=list)
     solo: float = 0.0
 
@@ -72,6 +72,8 @@ class Runner:
         board: memory shared with the supervisor.
         started: the runs that the runner before this one had started when it died, or None when there was none.
         predecessor: that runner's id.
+        id: our own id; a random one when None.
+        parent: the supervisor's pid; when it is no longer our parent we are alone.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Runner:
         started: frozenset[tuple[int, int]] | None = None,
         predecessor: str | None = None,
         id: str | None = None,
+        parent: int = 0,
     ) -> None:
         self.o, self.board = options, board
         self.id = id or new_id()
@@ -98,7 +101,10 @@ class Runner:
         self.unsettled: list[Done] = []
         self.backlog = True  # whether the last claim got all it wanted, so that there may be more
         self.next_due: tuple[int | None, int | None] = (None, None)
+        self.others_wrote = True
+        self.parent = parent
         self._signals = 0
+        self._complained = -math.inf  # when a full disk was last complained of
 
     # --- life ---
 
@@ -115,7 +121,7 @@ class Runner:
         folder = os.path.join(os.path.dirname(self.o.database), "logs")
         self.executor = LocalExecutor(
             self.workers, folder=folder, database=self.o.database, output_cap=self.store.settings.get("output-cap"),
-            limit=self.o.limit, started=self._on_start, ended=lambda _: None,
+            limit=self.o.limit, started=self._on_start,
         )  # fmt: skip
         self.watch = Watch(self.o.database + ("-wal" if self.store.connection.has_wal else ""))
         self.poller = select.epoll()
@@ -306,8 +312,6 @@ class Runner:
         self.pulse.peers = self.pulse.solo = 0.0
         self.backlog = True
 
-    parent = 0
-
     def _on_start(self, slot: int, job: Claimed, pid: int, worker: str) -> None:
         self.board.started(slot, job.seq, job.run, pid)
         if not pid:
@@ -344,8 +348,6 @@ class Runner:
             self.next_due = self.store.line.next_due()
             return bool(counts) or self.next_due != (None, None)
         return False
-
-    others_wrote = True
 
     def _write(self, wanted: int, *, now: int, mono: int, beating: bool) -> None:
         line, ended = self.store.line, self.unsettled
@@ -486,23 +488,16 @@ class Runner:
     def _wait_for_space(self, error: QueuectlError) -> None:
         """A full disk: keep the results in memory and try again, saying so at most every 30 s."""
         clock = time.monotonic()
-        if clock - getattr(self, "_complained", -60.0) > 30:
+        if clock - self._complained > 30:
             self._complained = clock
             say(str(error))
         time.sleep(0.5)
 
 
-def serve(
-    options: Options, board: Board, *, parent: int, on_fault: Callable[[str], None] = say, **history: Any
-) -> int:
+def serve(options: Options, board: Board, *, on_fault: Callable[[str], None] = say, **history: Any) -> int:
     """Run a runner as the body of a process; return its exit code (3: a fault that a restart does not mend)."""
     try:
-        runner = Runner(options, board, **history)
-        runner.parent = parent
-        return runner.run()
+        return Runner(options, board, **history).run()
     except QueuectlError as e:
         on_fault(f"queuectl: {e}")
         return 3
-
-
-__all__ = ["INLINE_MAX", "Options", "Runner", "serve"]

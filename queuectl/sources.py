@@ -12,7 +12,6 @@ from typing import Any
 from queuectl.errors import InvalidValue, expected
 
 LINE_MAX = 1_000_000
-JOBS_MAX = 5_000_000
 
 
 def specs(source: Any) -> list[dict[str, Any]]:

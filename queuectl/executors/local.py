@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from queuectl import processes
 from queuectl.executors import Done
@@ -24,7 +24,7 @@ from queuectl.lifecycle import Claimed, Ended
 INLINE_MAX = 65_536  # bytes of a stream kept in the database
 FLUSH_S = 0.02  # a finished run is recorded at most about this late while more jobs are at hand
 STUCK_S = 5.0  # after KILL, until a process that does not go counts as stuck
-_clear = "QUEUECTL_"
+OURS = "QUEUECTL_"  # variables that a job gets from us and never from our own environment
 
 
 class Slot:
@@ -70,7 +70,6 @@ class LocalExecutor:
         output_cap: most bytes kept of each stream.
         limit: jobs per slot, None for no limit.
         started: called in the slot's thread just before a job starts (slot index, job, 0, worker id) and when it has, with its pid.
-        ended: called in the slot's thread when its leader has been reaped (slot index).
     """
 
     def __init__(
@@ -82,13 +81,12 @@ class LocalExecutor:
         output_cap: int,
         limit: int | None = None,
         started: Callable[[int, Claimed, int, str], None] = lambda *_: None,
-        ended: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.folder = folder
         self.live = os.path.join(folder, "live")
         os.makedirs(self.live, mode=0o700, exist_ok=True)
         self.database, self.output_cap, self.limit = database, output_cap, limit
-        self.on_start, self.on_end = started, ended
+        self.on_start = started
         self.slots = [Slot(i, w, self.live) for i, w in enumerate(worker_ids)]
         self.capacity = len(self.slots)
         self._todo: SimpleQueue[Claimed | None] = SimpleQueue()
@@ -100,7 +98,7 @@ class LocalExecutor:
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._children = processes.open_children(os.getpid(), threading.get_native_id())
-        self._env = {k: v for k, v in os.environ.items() if not k.startswith(_clear)}
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         self._threads = [
             threading.Thread(target=self._work, args=(s,), name=f"slot-{s.index}", daemon=True)
             for s in self.slots
@@ -154,7 +152,7 @@ class LocalExecutor:
         while not self._todo.empty():
             try:
                 job = self._todo.get_nowait()
-            except Exception:  # a slot was faster
+            except Empty:  # a slot was faster
                 break
             if job is not None:
                 back.append(job)
@@ -380,7 +378,6 @@ class LocalExecutor:
         self.on_start(slot.index, job, child.pid, slot.worker_id)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = 0  # reaped here: Popen must not wait for a pid that may be somebody else's by now
-        self.on_end(slot.index)
         code = os.waitstatus_to_exitcode(status)
         took = max(0, round((time.monotonic() - slot.started_mono) * 1000))
         ended = Ended(

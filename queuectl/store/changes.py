@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.lifecycle import sources
-from queuectl.model import Job, State
-
-EDITABLE = ("command", "priority", "rank", "max_retries", "timeout_ms", "kill_after_ms", "backoff", "backoff_base", "backoff_max_ms",
-            "jitter", "queue", "tags", "run_at_ms", "cwd", "env", "warn", "retry_on", "no_retry_on")  # fmt: skip
+from queuectl.model import State
 
 
 def _in(states: tuple[State, ...]) -> str:
@@ -95,30 +92,3 @@ class Changes:
         """Remove a job with its runs; a running one only by force."""
         guard = "" if force else " and state <> 'processing'"
         return self._changed(f"delete from jobs where seq = ?{guard}", (seq,))
-
-    def edit(self, seq: int, values: Mapping[str, Any], *, now_ms: int) -> bool:
-        """Change columns of a waiting job."""
-        columns = [c for c in EDITABLE if c in values]
-        sets = ", ".join(f"{c} = :{c}" for c in columns)
-        waiting = (State.SCHEDULED, State.BLOCKED, State.PENDING, State.FAILED)
-        return self._changed(
-            f"update jobs set {sets}, updated_at_ms = :now where seq = :seq and state in {_in(waiting)}",
-            {c: values[c] for c in columns} | {"seq": seq, "now": now_ms},
-        )
-
-    def removable(self, states: tuple[State, ...], *, before_ms: int, limit: int) -> list[Job]:
-        """Return ended jobs older than a moment, oldest first, to be pruned."""
-        finals = [s for s in states if s in (State.COMPLETED, State.CANCELLED)]
-        rows: list[tuple[Any, ...]] = []
-        if finals:
-            rows += self._c.rows(
-                f"""select {Job.ROW} from jobs where state in ('completed', 'cancelled') and finished_at_ms < ?
-                    and state in (select value from json_each(?)) order by finished_at_ms limit ?""",
-                (before_ms, json.dumps([s.value for s in finals]), limit),
-            )
-        if State.DEAD in states:
-            rows += self._c.rows(
-                f"select {Job.ROW} from jobs where state = 'dead' and finished_at_ms < ? order by finished_at_ms limit ?",
-                (before_ms, limit),
-            )
-        return [Job.from_row(r) for r in rows[:limit]]

@@ -14,7 +14,6 @@ from queuectl._sqlite import Connection
 from queuectl.lifecycle import CLAIMED_COLUMNS, Claimed, Interruption
 
 PROMOTED_AT_ONCE = 1000  # due jobs made pending in one transaction
-LANES_AT_ONCE = 64
 
 
 class Settled(NamedTuple):
@@ -273,14 +272,6 @@ class Line:
             """update jobs set state = 'pending', runs = runs - 1, worker_id = null, started_at_ms = null, updated_at_ms = ?
                where seq = ? and state = 'processing' and runs = ?""",
             [(now_ms, seq, run) for seq, run in claims],
-        )
-
-    def progress(self, rows: Iterable[tuple[float, float, int, int]], *, now_ms: int) -> None:
-        """Note how far running jobs are: (done, total, seq, run)."""
-        self._c.sql.executemany(
-            f"""update jobs set progress_done = ?, progress_total = ?, updated_at_ms = {int(now_ms)}
-                where seq = ? and state = 'processing' and runs = ?""",
-            rows,
         )
 
     def to_cancel(self, workers: Sequence[str]) -> list[tuple[int, int]]:

@@ -66,10 +66,6 @@ class Workers:
         """Remove the rows of a runner that has ended."""
         self._c.rows("delete from workers where runner = ?", (runner,))
 
-    def forget_one(self, worker_id: str) -> None:
-        """Remove the row of one worker that has ended while its runner goes on."""
-        self._c.rows("delete from workers where id = ?", (worker_id,))
-
     def runners(self) -> list[Runner]:
         """Return the runners that have rows."""
         rows = self._c.rows(
