@@ -13,7 +13,7 @@ import signal
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from queuectl.model import Outcome, State
+from queuectl.model import WAITING, Outcome, State
 
 STRICT_STEP = (
     4_102_444_800_001  # ms; above the distance of any two times we accept, so that priority always wins
@@ -51,7 +51,7 @@ EDGES = (
     Edge(S.PROCESSING, "interrupt", S.PENDING, "its worker died, uncharged"),
     Edge(S.PROCESSING, "poison", S.DEAD, "its worker died under it too often, or it could not be stopped"),
     Edge(S.PROCESSING, "stop", S.CANCELLED, "cancelled while it ran"),
-    *(Edge(s, "cancel", S.CANCELLED, "cancelled while it waited") for s in (S.SCHEDULED, S.BLOCKED, S.PENDING, S.FAILED)),
+    *(Edge(s, "cancel", S.CANCELLED, "cancelled while it waited") for s in WAITING),
     Edge(S.DEAD, "requeue", S.PENDING, "retried from the DLQ with a fresh budget"),
     Edge(S.CANCELLED, "requeue", S.PENDING, "retried after a cancel"),
     Edge(S.FAILED, "requeue", S.PENDING, "retried at once, the budget kept"),
@@ -281,7 +281,12 @@ def rank(ready_at_ms: int, priority: int, aging_ms: int | None) -> int:
 
     Linear ageing as a constant: a step of priority is worth `aging_ms` of waiting, or everything when None.
     """
-    return ready_at_ms - priority * (STRICT_STEP if aging_ms is None else aging_ms)
+    return ready_at_ms - priority * step_ms(aging_ms)
+
+
+def step_ms(aging_ms: int | None) -> int:
+    """Return the head start that a step of priority is worth, milliseconds."""
+    return STRICT_STEP if aging_ms is None else aging_ms
 
 
 class Interruption(NamedTuple):

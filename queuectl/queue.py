@@ -91,7 +91,7 @@ class Config(_Group):
         with store.write():
             store.settings.set(s.name, stored, now_ms=now)
             if s.name == "priority-aging":
-                store.settings.rerank(lifecycle.STRICT_STEP if stored is None else stored)
+                store.settings.rerank(lifecycle.step_ms(stored))
             store.settings.event(
                 "config", None, f"{s.name} = {shown(s.name, stored)}", actor=self._queue._actor, now_ms=now
             )
@@ -135,8 +135,8 @@ class Dlq(_Group):
             limit: at most this many.
         """
         wanted = Filter(states=(State.DEAD,), queue=queue, tag=tag, sig=sig)
-        found = self._queue._store.jobs.oldest_dead(wanted, limit=_limit(limit))
-        return DeadList(list(found), left_out=found.left_out)
+        found = self._queue._store.jobs.latest_dead(wanted, limit=_limit(limit))
+        return DeadList(found, left_out=found.left_out)
 
     def retry(
         self,
@@ -220,7 +220,7 @@ class Queue:
         # A forked child opens its own; the parent's connection is left alone there, not closed.
         if self._opened is None or self._pid != os.getpid():
             if self._opened is not None:
-                _sqlite._orphans.append(self._opened)
+                self._opened.close()
             self._opened, self._pid = Store(self.path), os.getpid()
             self._adder = Enqueuer(self._opened)
         return self._opened
@@ -531,7 +531,7 @@ class Queue:
         aging = self._store.settings.get("priority-aging")
 
         def change(seq: int, found: State, now: int) -> bool:
-            priority = self._store.connection.rows("select priority from jobs where seq = ?", (seq,))[0][0]
+            priority = self._store.jobs.priority_of(seq)
             return self._store.changes.requeue(
                 seq, found, rank=lifecycle.rank(now, priority, aging), max_retries=budget, now_ms=now
             )

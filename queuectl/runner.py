@@ -358,6 +358,8 @@ class Runner:
         rows = [self._settled(d, v) for d, v in zip(ended, verdicts, strict=True)]
         with self.store.write():
             late = line.settle(rows, now_ms=now)
+            for r in late:
+                self.store.settings.event("fenced", r.job_id, f"run {r.run}", actor="worker", now_ms=now)
             if beating or any(d.ended.finished_ms - d.ended.started_ms > 1000 for d in ended):
                 self._beat(now, mono)
             promoted = line.promote(now_ms=now, mono_ms=mono)
@@ -412,9 +414,9 @@ class Runner:
 
     def _beat(self, now: int, mono: int) -> None:
         self.pulse.beat = time.monotonic()
-        running = {where: seq for (seq, _), where in self.executor.running().items()}
-        pairs = [(w, key[0], key[1]) for key, w in self.executor.running().items()]
-        self.store.line.assign(pairs)
+        keys = self.executor.running()
+        running = {where: seq for (seq, _), where in keys.items()}
+        self.store.line.assign([(where, seq, run) for (seq, run), where in keys.items()])
         self.store.workers.beat(
             [
                 ("busy" if w in running else "idle", running.get(w), self.tally[w][0], self.tally[w][1], w)
@@ -440,7 +442,7 @@ class Runner:
         if verdict.run_at_ms is not None:
             rank = lifecycle.rank(verdict.run_at_ms, job.priority, self.aging_ms)
         return Settled(
-            job.seq, job.run, done.worker_id, verdict.state.value, verdict.outcome.value, verdict.attempts, rank, verdict.run_at_ms,
+            job.seq, job.id, job.run, done.worker_id, verdict.state.value, verdict.outcome.value, verdict.attempts, rank, verdict.run_at_ms,
             verdict.due_mono_ms, e.started_ms, e.finished_ms, verdict.state in FINAL, e.exit_code, e.signal, verdict.reason,
             cause.line if cause else None, cause.sig if cause else None, causes.VERSION if cause else None, cause.template if cause else None,
             e.cpu_user_ms, e.cpu_sys_ms, e.max_rss, e.stdout_bytes, e.stderr_bytes,
@@ -466,14 +468,6 @@ class Runner:
                     done.worker_id,
                     f"Job {done.job.id} fenced: its run {done.job.run} was taken over, this result changes nothing",
                 )
-                with self.store.write():
-                    self.store.settings.event(
-                        "fenced",
-                        done.job.id,
-                        f"run {done.job.run}",
-                        actor="worker",
-                        now_ms=processes.now_ms(),
-                    )
                 continue
             took = (done.ended.finished_ms - done.ended.started_ms) / 1000
             self.typical_s = 0.9 * self.typical_s + 0.1 * took if self.typical_s < 1 else took

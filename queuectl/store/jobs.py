@@ -98,6 +98,10 @@ class Jobs:
         row = self._c.one("select seq from jobs where id = ?", (job_id,))
         return row[0] if row else None
 
+    def priority_of(self, seq: int) -> int:
+        """Return a job's priority."""
+        return int(self._c.rows("select priority from jobs where seq = ?", (seq,))[0][0])
+
     def holder(self, unique_key: str) -> str | None:
         """Return the id of the job that holds a unique key, or None (the predicate is the unique index's own)."""
         row = self._c.one(
@@ -123,26 +127,22 @@ class Jobs:
 
     def newest(self, wanted: Filter, *, limit: int) -> JobList:
         """Return the newest jobs of a filter, newest last, and how many were left out."""
-        where, values = wanted.where()
-        order = "seq" if self._scan_newest(wanted) else "+seq"
-        rows = self._c.rows(
-            f"select {Job.ROW} from jobs where {where} order by {order} desc limit :limit",
-            values | {"limit": limit},
-        )
-        rows.reverse()
-        left = self.count(wanted) - len(rows) if len(rows) == limit else 0
-        return JobList([Job.from_row(r) for r in rows], left_out=left)
+        return self._last(wanted, "seq desc" if self._scan_newest(wanted) else "+seq desc", limit)
 
     def _scan_newest(self, wanted: Filter) -> bool:
         if wanted.ids is not None or wanted.sig is not None or wanted.batch is not None:
             return False
         return wanted.states is None or sum(self.counts(wanted.queue).get(s, 0) for s in wanted.states) > FEW
 
-    def oldest_dead(self, wanted: Filter, *, limit: int) -> JobList:
-        """Return dead jobs in the order in which they died, the newest `limit` of them, newest last."""
+    def latest_dead(self, wanted: Filter, *, limit: int) -> JobList:
+        """Return the dead jobs of a filter that died last, in the order in which they died (its states must be dead alone)."""
+        return self._last(wanted, "finished_at_ms desc, seq desc", limit)
+
+    def _last(self, wanted: Filter, order: str, limit: int) -> JobList:
+        """Return the first `limit` jobs in a (descending) order of ours, turned round, and how many were left out."""
         where, values = wanted.where()
         rows = self._c.rows(
-            f"select {Job.ROW} from jobs where state = 'dead' and {where} order by finished_at_ms desc, seq desc limit :limit",
+            f"select {Job.ROW} from jobs where {where} order by {order} limit :limit",
             values | {"limit": limit},
         )
         rows.reverse()

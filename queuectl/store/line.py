@@ -20,6 +20,7 @@ class Settled(NamedTuple):
     """One ended run as it is written: what becomes of the job, and the run's own row."""
 
     seq: int
+    job_id: str
     run: int
     worker_id: str
     state: str
@@ -109,7 +110,7 @@ class Line:
             sql.executemany(
                 "insert into causes values (?, ?, ?, ?) on conflict (sig) do nothing", causes.values()
             )
-        self._release_children(ended, now_ms)
+        self._release_children([(e.seq, e.state) for e in ended if e.is_final], now_ms=now_ms)
         return late
 
     def _settle_jobs(self, ended: Sequence[Settled], now_ms: int) -> list[Settled]:
@@ -124,17 +125,16 @@ class Line:
         sql.execute("release settle")
         return late
 
-    def _release_children(self, ended: Sequence[Settled], now_ms: int) -> None:
-        """Count down what waits for the jobs that have just ended, and make pending what waits for nothing more."""
-        final = [(e.seq, e.state) for e in ended if e.is_final]
-        if not final or self._c.one("select 1 from dependencies limit 1") is None:
+    def _release_children(self, parents: Sequence[tuple[int, str]], *, now_ms: int) -> None:
+        """Tell the jobs that wait for these, (seq, final state), and make ready those that wait for nothing more."""
+        if not parents or self._c.one("select 1 from dependencies limit 1") is None:
             return
-        for seq, state in final:
+        for seq, state in parents:
             met = "('ok', 'any')" if state == "completed" else "('fail', 'any')"
             self._c.rows(f"update dependencies set met = 1 where parent = ? and needs in {met}", (seq,))
-        self.unblock([seq for seq, _ in final], now_ms=now_ms)
+        self._unblock([seq for seq, _ in parents], now_ms=now_ms)
 
-    def unblock(self, parents: Iterable[int], *, now_ms: int) -> None:
+    def _unblock(self, parents: Iterable[int], *, now_ms: int) -> None:
         """Make pending (or scheduled) the blocked children of these parents that wait for nothing more."""
         self._c.rows(
             """update jobs set waits_for = 0, updated_at_ms = :now,
@@ -328,10 +328,7 @@ class Line:
             (job.seq, job.run, job.worker_id, started, now_ms, change.reason),
         )
         if final:
-            self._c.rows(
-                "update dependencies set met = 1 where parent = ? and needs in ('fail', 'any')", (job.seq,)
-            )
-            self.unblock([job.seq], now_ms=now_ms)
+            self._release_children([(job.seq, change.state.value)], now_ms=now_ms)
         return True
 
 

@@ -22,7 +22,7 @@ SPAWN = multiprocessing.get_context("spawn")
 def settled(job, **changes):
     now = processes.now_ms()
     base = Settled(
-        job.seq, job.run, "w1", "completed", "ok", 0, None, None, None, now, now, True, 0, None, None, None, None, None, None, 1, 1, 1, 0, 0,
+        job.seq, job.id, job.run, "w1", "completed", "ok", 0, None, None, None, now, now, True, 0, None, None, None, None, None, None, 1, 1, 1, 0, 0,
         None, None, None, None, None,
     )  # fmt: skip
     return base._replace(**changes)
@@ -243,3 +243,27 @@ def test_a_taken_id_is_refused_and_the_first_kept(q):
     with pytest.raises(StateConflict):
         q.enqueue_many([{"command": "true"}, {"command": "echo second", "id": "mine"}])
     assert [j.command for j in q.list()] == ["echo first"]
+
+
+@pytest.mark.parametrize(("state", "freed"), [("completed", {"ok", "any"}), ("dead", {"fail", "any"})])
+def test_children_become_ready_in_the_commit_that_ends_their_parent(q, state, freed):
+    parent = q.enqueue("true")
+    waits = {"ok": "after", "any": "after_any", "fail": "after_fail"}
+    children = {needs: q.enqueue("true", **{flag: parent.id}).id for needs, flag in waits.items()}
+    register(q._store, "w1")
+    (taken,) = claim(q._store)
+    with q._store.write():
+        q._store.line.settle([settled(taken, state=state)], now_ms=processes.now_ms())
+    assert {n for n, i in children.items() if q.show(i).job.state is State.PENDING} == freed
+
+
+def test_children_of_a_poison_pill_become_ready_too(q):
+    parent = q.enqueue("true")
+    child = q.enqueue("true", after_fail=parent.id)
+    register(q._store, "w1")
+    (taken,) = claim(q._store)
+    lost = Lost(taken.seq, taken.id, taken.run, "w1", 2, None)
+    with q._store.write():
+        change = lifecycle.interrupt(2, charged=True, limit=3)
+        assert q._store.line.interrupted(lost, change, now_ms=processes.now_ms())
+    assert q.show(child.id).job.state is State.PENDING
