@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from queuectl import _sqlite, lifecycle, processes, selection
+from queuectl import _sqlite, lifecycle, place, processes, selection
 from queuectl import validate as v
 from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, StateConflict, WaitTimeout
@@ -209,7 +209,7 @@ class Queue:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         if path is None:
             path = os.environ.get("QUEUECTL_DB", DEFAULT_PATH)
-        self.path = _sqlite.absolute(path)
+        self.path = place.absolute(path)
         self._pid = 0
         self._opened: Store | None = None
         self._adder: Enqueuer | None = None

@@ -10,7 +10,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from queuectl import _sqlite
+from queuectl import _sqlite, place
 from queuectl._sqlite import APPLICATION_ID, Connection
 from queuectl.errors import DatabaseRefused
 
@@ -331,7 +331,7 @@ def open_database(path: str, *, create: bool = True, **options: Any) -> Connecti
         if not create:
             raise DatabaseRefused(f"{path}: no such database")
         _sqlite.create(path, fill)
-    _sqlite.check_file(path)
+    place.check_file(path)
     connection = Connection(path, **options)
     try:
         _check_identity(connection)
