@@ -7,6 +7,7 @@ only slot threads spawn, so the children of its *main* thread are exactly what j
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,9 +20,10 @@ from queue import Empty, SimpleQueue
 
 from queuectl import processes
 from queuectl.executors import Done
+from queuectl.executors.spool import Spool
 from queuectl.lifecycle import Claimed, Ended
 
-INLINE_MAX = 65_536  # bytes of a stream kept in the database
+RESULT_MAX = 1_000_000  # characters of JSON
 FLUSH_S = 0.02  # a finished run is recorded at most about this late while more jobs are at hand
 STUCK_S = 5.0  # after KILL, until a process that does not go counts as stuck
 OURS = "QUEUECTL_"  # variables that a job gets from us and never from our own environment
@@ -30,13 +32,14 @@ OURS = "QUEUECTL_"  # variables that a job gets from us and never from our own e
 class Slot:
     """One worker: its thread's state, written by the thread and read by the main thread."""
 
-    def __init__(self, index: int, worker_id: str, folder: str) -> None:
+    def __init__(self, index: int, worker_id: str, folder: str, *, cap: int) -> None:
         self.index, self.worker_id = index, worker_id
-        self.paths = tuple(os.path.join(folder, f"{worker_id}.{ext}") for ext in ("out", "err", "result"))
-        self.spools = [self._spool(p) for p in self.paths[:2]]
+        self.stdout, self.stderr = (
+            Spool(os.path.join(folder, f"{worker_id}.{ext}"), cap=cap) for ext in ("out", "err")
+        )
+        self.result = os.path.join(folder, f"{worker_id}.result")  # QUEUECTL_RESULT of its jobs
         self.job: Claimed | None = None
         self.pid = 0
-        self.started_ms = 0
         self.started_mono = 0.0
         self.stopped: str | None = None
         self.kill_at: float | None = None
@@ -46,18 +49,27 @@ class Slot:
         self.retire = False
         self.spool_seen = 0
 
-    @staticmethod
-    def _spool(path: str) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def take_result(self) -> str | None:
+        """Take the JSON that a job left as its result; None when it left none, or something else."""
+        try:
+            with open(self.result, encoding="utf-8") as f:
+                text = f.read(RESULT_MAX + 1)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            text = ""
+        os.unlink(self.result)
+        try:
+            return json.dumps(json.loads(text), ensure_ascii=False) if len(text) <= RESULT_MAX else None
+        except (ValueError, RecursionError):
+            return None
 
     def discard(self) -> None:
-        for handle in self.spools:
-            os.close(handle)
-        for path in self.paths:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
+        """Close and remove the slot's files."""
+        self.stdout.discard()
+        self.stderr.discard()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.result)
 
 
 class LocalExecutor:
@@ -85,9 +97,9 @@ class LocalExecutor:
         self.folder = folder
         self.live = os.path.join(folder, "live")
         os.makedirs(self.live, mode=0o700, exist_ok=True)
-        self.database, self.output_cap, self.limit = database, output_cap, limit
+        self.database, self.limit = database, limit
         self.on_start = started
-        self.slots = [Slot(i, w, self.live) for i, w in enumerate(worker_ids)]
+        self.slots = [Slot(i, w, self.live, cap=output_cap) for i, w in enumerate(worker_ids)]
         self.capacity = len(self.slots)
         self._todo: SimpleQueue[Claimed | None] = SimpleQueue()
         self._done: deque[tuple[Slot, Claimed, Ended, bool]] = deque()
@@ -227,17 +239,10 @@ class LocalExecutor:
 
     def _cap(self, slot: Slot, now: float) -> float:
         """Give the middle of an output that passed its cap back to the disk; look sooner the faster it grows."""
-        grown = 0
-        for handle in slot.spools:
-            size = os.fstat(handle).st_size
-            grown = max(grown, size)
-            if size > self.output_cap:
-                half = self.output_cap // 2
-                processes.punch(handle, half, size - 2 * half)
-        if grown - slot.spool_seen > 1 << 18:
-            slot.spool_seen = grown
+        grown = max(slot.stdout.trim(), slot.stderr.trim())
+        fast, slot.spool_seen = grown - slot.spool_seen > 1 << 18, grown
+        if fast:
             return 0.002
-        slot.spool_seen = grown
         return 0.05 if now - slot.started_mono < 1 else 0.25
 
     def close(self) -> None:
@@ -307,7 +312,7 @@ class LocalExecutor:
             if left:
                 still.append((slot, job, ended, since))
                 continue
-            self._collect(slot, job, ended, fresh=bool(job.keep_children) or ended.stopped == "stuck")
+            self._collect(slot, job, ended, renew=bool(job.keep_children) or ended.stopped == "stuck")
             out.append(Done(job, slot.worker_id, ended))
             self._rest(slot)
             slot.released.set()
@@ -359,14 +364,14 @@ class LocalExecutor:
 
     def _run(self, slot: Slot, job: Claimed) -> tuple[bool, Ended]:
         slot.started_mono = time.monotonic()
-        slot.started_ms = started = processes.now_ms()
+        started = processes.now_ms()
         slot.job = job
         # Before the spawn: a job can kill its worker sooner than the worker could note that it has started.
         self.on_start(slot.index, job, 0, slot.worker_id)
         try:
             env = self._environment(slot, job)
             child = subprocess.Popen(
-                ["/bin/sh", "-c", job.command], stdin=self._null, stdout=slot.spools[0], stderr=slot.spools[1],
+                ["/bin/sh", "-c", job.command], stdin=self._null, stdout=slot.stdout.handle, stderr=slot.stderr.handle,
                 cwd=job.cwd, env=env, start_new_session=True,
             )  # fmt: skip
         except (OSError, ValueError) as e:
@@ -386,7 +391,7 @@ class LocalExecutor:
         )  # fmt: skip
         if slot.stopped is not None or self._children is None or os.pread(self._children, 1, 0):
             return False, ended
-        self._collect(slot, job, ended, fresh=False)
+        self._collect(slot, job, ended, renew=False)
         return True, ended
 
     def _environment(self, slot: Slot, job: Claimed) -> dict[str, str]:
@@ -399,74 +404,19 @@ class LocalExecutor:
             "QUEUECTL_QUEUE": job.queue,
             "QUEUECTL_WORKER_ID": slot.worker_id,
             "QUEUECTL_DB": self.database,
-            "QUEUECTL_RESULT": slot.paths[2],
+            "QUEUECTL_RESULT": slot.result,
         }
         if job.env is not None:
             env.update(json.loads(job.env))
         return env
 
-    def _collect(self, slot: Slot, job: Claimed, ended: Ended, *, fresh: bool) -> None:
-        """Take a run's output out of the spool: small in memory, large as a file; `fresh` gives the slot new spool files."""
-        for n, stream in enumerate(("stdout", "stderr")):
-            handle = slot.spools[n]
-            size = os.fstat(handle).st_size
-            if size:
-                setattr(ended, f"{stream}_bytes", size)
-                if size <= INLINE_MAX:
-                    setattr(ended, stream, os.pread(handle, size, 0))
-                else:
-                    setattr(ended, stream, os.pread(handle, INLINE_MAX, size - INLINE_MAX))
-                    setattr(ended, f"{stream}_file", self._store(slot, job, n, size))
-                    fresh_one = True
-                if size <= INLINE_MAX and not fresh:
-                    os.ftruncate(handle, 0)
-                    continue
-                fresh_one = True
-            else:
-                fresh_one = fresh
-            if fresh_one:
-                os.close(handle)
-                try:
-                    os.unlink(slot.paths[n])
-                except FileNotFoundError:
-                    pass
-                slot.spools[n] = slot._spool(slot.paths[n])
-        try:
-            with open(slot.paths[2], encoding="utf-8") as f:
-                ended.result = _json_or_none(f.read(1_000_001))
-            os.unlink(slot.paths[2])
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError):
-            os.unlink(slot.paths[2])
-
-    def _store(self, slot: Slot, job: Claimed, n: int, size: int) -> str:
-        """Keep a large output as a file: whole when it is within the cap, else its head and tail."""
-        name = f"{job.id}.{job.run}.{('out', 'err')[n]}"
-        place = os.path.join(self.folder, name)
-        if size <= self.output_cap:
-            os.rename(slot.paths[n], place)
-            return name
-        half = self.output_cap // 2
-        note = f"\n[… {size - 2 * half:,} bytes left out …]\n".encode()
-        with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as out:
-            _copy(slot.spools[n], out.fileno(), 0, half)
-            out.write(note)
-            out.flush()
-            _copy(slot.spools[n], out.fileno(), size - half + len(note), half - len(note))
-        return name
-
-
-def _copy(source: int, target: int, offset: int, length: int) -> None:
-    while length > 0:
-        data = os.pread(source, min(length, 1 << 20), offset)
-        if not data:
-            return
-        os.write(target, data)
-        offset, length = offset + len(data), length - len(data)
-
-
-def _json_or_none(text: str) -> str | None:
-    if len(text) > 1_000_000:
-        return None
-    return json.dumps(json.loads(text), ensure_ascii=False)
+    def _collect(self, slot: Slot, job: Claimed, ended: Ended, *, renew: bool) -> None:
+        """Take what the run wrote; `renew` gives the slot new spool files."""
+        place = os.path.join(self.folder, f"{job.id}.{job.run}")
+        out, err = (
+            slot.stdout.take(place + ".out", renew=renew),
+            slot.stderr.take(place + ".err", renew=renew),
+        )
+        ended.stdout_bytes, ended.stdout, ended.stdout_file = out
+        ended.stderr_bytes, ended.stderr, ended.stderr_file = err
+        ended.result = slot.take_result()

@@ -1,0 +1,97 @@
+"""Spools: where a slot's jobs write. One file per slot and stream, used again and again, for a new file per run costs more than the run's record."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import NamedTuple
+
+from queuectl import processes
+
+INLINE_MAX = 65_536  # bytes of a stream kept in the database
+
+
+class Taken(NamedTuple):
+    """One run's output of one stream: its true size, the text (of a large one the end), and the file a large one went to."""
+
+    size: int
+    text: bytes
+    file: str | None
+
+
+class Spool:
+    """The file behind one stream of one slot.
+
+    Args:
+        path: the file; it is emptied.
+        cap: most bytes kept of a run.
+    """
+
+    def __init__(self, path: str, *, cap: int) -> None:
+        self.path, self.cap = path, cap
+        self.handle = self._open()
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def size(self) -> int:
+        """Return how many bytes the run has written so far."""
+        return os.fstat(self.handle).st_size
+
+    def trim(self) -> int:
+        """Give the middle of what passed the cap back to the disk; return the size."""
+        size, half = self.size(), self.cap // 2
+        if size > self.cap:
+            processes.punch(self.handle, half, size - 2 * half)
+        return size
+
+    def take(self, place: str, *, renew: bool) -> Taken:
+        """Take the run's output and leave the spool empty for the next.
+
+        Args:
+            place: the file that a large output goes to.
+            renew: go on with a new file, because somebody may still write to this one.
+        """
+        size = self.size()
+        if size > INLINE_MAX:
+            text = os.pread(self.handle, INLINE_MAX, size - INLINE_MAX)
+            self._keep(place, size)
+            self._renew()
+            return Taken(size, text, os.path.basename(place))
+        text = os.pread(self.handle, size, 0) if size else b""
+        if renew:
+            self._renew()
+        elif size:
+            os.ftruncate(self.handle, 0)
+        return Taken(size, text, None)
+
+    def _renew(self) -> None:
+        self.discard()
+        self.handle = self._open()
+
+    def _keep(self, place: str, size: int) -> None:
+        """Keep a large output: whole when it is within the cap, else its head and tail."""
+        if size <= self.cap:
+            os.rename(self.path, place)
+            return
+        half = self.cap // 2
+        note = f"\n[… {size - 2 * half:,} bytes left out …]\n".encode()
+        with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as out:
+            self._copy(out.fileno(), 0, half)
+            out.write(note)
+            out.flush()
+            self._copy(out.fileno(), size - half + len(note), half - len(note))
+
+    def _copy(self, target: int, offset: int, length: int) -> None:
+        while length > 0:
+            data = os.pread(self.handle, min(length, 1 << 20), offset)
+            if not data:
+                return
+            os.write(target, data)
+            offset, length = offset + len(data), length - len(data)
+
+    def discard(self) -> None:
+        """Close and remove the file (it may have been kept under another name)."""
+        os.close(self.handle)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
