@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from queuectl import _sqlite, lifecycle, place, processes, selection
+from queuectl import _sqlite, bulk, lifecycle, place, processes, selection
 from queuectl import validate as v
 from queuectl.enqueue import Enqueuer
-from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, StateConflict, WaitTimeout
+from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, WaitTimeout
 from queuectl.model import FINAL, ActionResult, Job, JobDetails, JobList, State, Status, WaitResult, Worker
-from queuectl.settings import SETTINGS, setting, shown
+from queuectl.settings import SETTINGS, ConfigChange, ConfigTable, setting, shown
 from queuectl.store import Store
 from queuectl.store.filters import Filter
 
@@ -22,49 +22,9 @@ if TYPE_CHECKING:
     from queuectl.runner import Options
 
 Workers = list[Worker]
-Found = list[
-    tuple[str, tuple[int, State] | None]
-]  # ids with seq and state, or None when there is no such job
-Names = list[str]
-Skipped = list[tuple[str, str]]
-
 DEFAULT_PATH = os.path.join("data", "queue.db")
 LIMIT_MAX = 100_000
 WORKERS_MAX = 64
-
-
-class ConfigChange(str):
-    """A setting's new value, as the command line says it."""
-
-    key: str
-    value: Any
-
-    def __new__(cls, key: str, value: Any) -> ConfigChange:
-        """Make the sentence for a key and its stored value."""
-        text = f"Configuration updated: {key} = {shown(key, value)}"
-        if key == "max-retries":
-            text += f"\nJobs will retry up to {value} times before moving to DLQ"
-        elif key == "backoff-base":
-            text += f"\nRetry delays will be: {delays(value)}"
-        self = super().__new__(cls, text)
-        self.key, self.value = key, value
-        return self
-
-
-def delays(base: float) -> str:
-    """Return the first four delays of an exponential back-off: 2s, 4s, 8s, 16s..."""
-    return ", ".join(f"{base**n:g}s" for n in range(1, 5)) + "..."
-
-
-class ConfigTable(dict[str, Any]):
-    """The settings in force, as stored; its text is the command's table."""
-
-    def __str__(self) -> str:
-        lines = ["", "===== CONFIGURATION ====="]
-        for key, value in self.items():
-            what = f"Retry delays: {delays(value)}" if key == "backoff-base" else SETTINGS[key].help
-            lines += [f"{key:<12} = {shown(key, value)}", f"  {what}"]
-        return "\n".join([*lines, "=" * 25])
 
 
 class _Group:
@@ -547,75 +507,16 @@ class Queue:
             )
         return result
 
-    def _act(
-        self,
-        verb: str,
-        ids: tuple[Any, ...],
-        wanted: Filter,
-        *,
-        states: tuple[State, ...],
-        change: Any,
-        all: bool = False,
-        dry_run: bool = False,
-    ) -> ActionResult:
-        names = selection.ids_of(ids, path=self.path)
-        if not names and wanted.is_empty() and not all:
-            if ids:
-                return ActionResult(
-                    verb, dry_run=dry_run, notes=("the selection is empty: nothing was done",)
-                )
-            raise InvalidValue(
-                f"{verb}: expected ids or a filter such as --queue, got neither; nothing was done"
-            )
-        store, now = self._store, processes.now_ms()
-        done: Names = []
-        skipped: Skipped = []
-        with store.write():
-            found = self._found(names, wanted, states)
-            for name, place in found:
-                if place is None:
-                    skipped.append((name, "no job has this id"))
-                elif place[1] not in states:
-                    skipped.append((name, f"is {place[1]}; {verb} needs a job that is {' or '.join(states)}"))
-                elif dry_run or change(place[0], place[1], now):
-                    done.append(name)
-                else:
-                    skipped.append((name, "changed meanwhile, or another job holds its unique key"))
-            if done and not dry_run:
-                shown_ids = ", ".join(done[:20]) + ("…" if len(done) > 20 else "")
-                store.settings.event(
-                    verb, done[0] if len(done) == 1 else None, shown_ids, actor=self._actor, now_ms=now
-                )
-        self._complain(verb, names, found, skipped, done)
-        return ActionResult(verb, tuple(done), tuple(skipped), dry_run)
-
-    def _found(self, names: Names, wanted: Filter, states: tuple[State, ...]) -> Found:
-        from dataclasses import replace
-
-        if names:
-            by_id = {i: (seq, s) for seq, i, s in self._store.jobs.ids(replace(wanted, ids=tuple(names)))}
-            return [(n, by_id.get(n)) for n in dict.fromkeys(names)]
-        narrowed = replace(wanted, states=tuple(s for s in (wanted.states or states) if s in states))
-        return [(i, (seq, s)) for seq, i, s in self._store.jobs.ids(narrowed)] if narrowed.states else []
-
-    @staticmethod
-    def _complain(
-        verb: str, names: Names, found: Found, skipped: Sequence[tuple[str, str]], done: Names
-    ) -> None:
-        if done or (names and len(names) > 1):
-            return
-        if not found:
-            raise NothingMatched(f"{verb}: no job matches; nothing was done")
-        if len(skipped) == len(found) == 1:
-            name, why = skipped[0]
-            if found[0][1] is None:
-                from queuectl.errors import JobNotFound
-
-                raise JobNotFound(f"job {name}: {why} (see `queuectl list`)")
-            hint = (
-                "; only dead jobs are in the DLQ (see `queuectl dlq list`)" if verb.startswith("dlq") else ""
-            )
-            raise StateConflict(f"job {name} {why}{hint}")
+    def _act(self, verb: str, ids: Sequence[Any], wanted: Filter, **how: Any) -> ActionResult:
+        return bulk.act(
+            self._store,
+            verb,
+            selection.ids_of(ids, path=self.path),
+            wanted,
+            named=bool(ids),
+            actor=self._actor,
+            **how,
+        )
 
     def pause(self, queue: str | None = None) -> ActionResult:
         """Stop claiming jobs of a queue, or of all; running jobs are left alone.

@@ -176,3 +176,37 @@ def shown(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
+
+
+class ConfigChange(str):
+    """A setting's new value, as the command line says it."""
+
+    key: str
+    value: Any
+
+    def __new__(cls, key: str, value: Any) -> ConfigChange:
+        """Make the sentence for a key and its stored value."""
+        text = f"Configuration updated: {key} = {shown(key, value)}"
+        if key == "max-retries":
+            text += f"\nJobs will retry up to {value} times before moving to DLQ"
+        elif key == "backoff-base":
+            text += f"\nRetry delays will be: {delays(value)}"
+        self = super().__new__(cls, text)
+        self.key, self.value = key, value
+        return self
+
+
+def delays(base: float) -> str:
+    """Return the first four delays of an exponential back-off: 2s, 4s, 8s, 16s..."""
+    return ", ".join(f"{base**n:g}s" for n in range(1, 5)) + "..."
+
+
+class ConfigTable(dict[str, Any]):
+    """The settings in force, as stored; its text is the command's table."""
+
+    def __str__(self) -> str:
+        lines = ["", "===== CONFIGURATION ====="]
+        for key, value in self.items():
+            what = f"Retry delays: {delays(value)}" if key == "backoff-base" else SETTINGS[key].help
+            lines += [f"{key:<12} = {shown(key, value)}", f"  {what}"]
+        return "\n".join([*lines, "=" * 25])
