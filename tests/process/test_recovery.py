@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from harness import await_true, job_processes, runner_pid
@@ -60,3 +61,31 @@ def test_a_job_that_kills_its_worker_goes_to_the_dlq_and_its_neighbours_do_not(q
     counts = q.status().counts
     assert (counts[State.COMPLETED], counts[State.DEAD]) == (120, 2)
     assert all("poison pill" in j.reason and j.runs <= 3 for j in q.dlq.list())
+
+
+def wiped(number):
+    """Pids of `sleep <number>`, found by what they run: they carry no cookie."""
+    return [
+        int(p.name)
+        for p in Path("/proc").iterdir()
+        if p.name.isdigit() and arguments(p) == ["sleep", number, ""]
+    ]
+
+
+def arguments(process):
+    try:
+        return (process / "cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def test_a_daemon_that_wiped_its_environment_dies_with_its_runner_too(q, start):
+    number = f"9000.{os.getpid()}"
+    job = q.enqueue(
+        f"test $QUEUECTL_RUN = $QUEUECTL_JOB_ID.1 || exit 0; (env -i setsid sleep {number} &) ; sleep 1000"
+    )
+    start("-s", "1")
+    await_true(lambda: wiped(number), what="the child without a cookie")
+    os.kill(runner_pid(q), signal.SIGKILL)
+    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, 15, "the second run")
+    assert wiped(number) == []

@@ -267,3 +267,14 @@ def test_children_of_a_poison_pill_become_ready_too(q):
         change = lifecycle.interrupt(2, charged=True, limit=3)
         assert q._store.line.interrupted(lost, change, now_ms=processes.now_ms())
     assert q.show(child.id).job.state is State.PENDING
+
+
+def test_another_file_in_the_place_of_an_open_one_acknowledges_nothing(place, tmp_path):
+    other = Queue(tmp_path / "other" / "queue.db")
+    other.enqueue("true")
+    other.close()
+    queue = Queue(place)
+    queue.enqueue("true")
+    os.replace(other.path, place)  # the -wal stays where it is: only the file's own identity tells
+    with pytest.raises(DatabaseMoved):
+        queue.enqueue("true")
