@@ -1,0 +1,56 @@
+"""`Queue`: the one public API. Every public method is also a command of the same name; both are this implementation."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from queuectl import _sqlite
+from queuectl.queue._acting import Acting
+from queuectl.queue._adding import Adding
+from queuectl.queue._groups import Config, DeadList, Dlq
+from queuectl.queue._looking import Looking
+from queuectl.settings import ConfigChange
+
+
+class Queue(Adding, Looking, Acting):
+    """A queue of shell commands in one SQLite file.
+
+    Args:
+        path: the database file; $QUEUECTL_DB, else data/queue.db under the current folder when None. Made on first use.
+    """
+
+    _groups = {"config": Config, "dlq": Dlq}  # noqa: RUF012
+    _python_only = ("start_workers", "stop_workers", "workers_running", "close", "path", "panel")
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(path)
+        self.config, self.dlq = Config(self), Dlq(self)
+
+    def panel(self, *, basic: bool = False, read_only: bool = False) -> Any:
+        """Show the control panel in a notebook; in one kernel the same one each time, so that a cell can be run again.
+
+        Args:
+            basic: use stock ipywidgets only.
+            read_only: look, but change nothing.
+        """
+        from queuectl.panel import panel
+
+        return panel(self, basic=basic, read_only=read_only)
+
+
+def command_line(*, lean: bool) -> type[Queue]:
+    """Return the Queue whose changes are noted as made by the command line.
+
+    Args:
+        lean: the process is the command's own and needs no pandas.
+    """
+    _sqlite.lean = _sqlite.lean or lean
+
+    class CommandLine(Queue):
+        _actor = "cli"
+
+    return CommandLine
+
+
+__all__ = ["Config", "ConfigChange", "ConfigTable", "DeadList", "Dlq", "Queue", "command_line"]

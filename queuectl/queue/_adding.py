@@ -1,0 +1,80 @@
+"""How jobs come into the queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from queuectl.model import Job, JobList
+from queuectl.queue._base import Base
+
+
+class AddedJobs(JobList):
+    """Jobs just enqueued, in their order; the command line says how many instead of listing them."""
+
+
+class Adding(Base):
+    """The verbs that add jobs."""
+
+    def enqueue(
+        self, command: str, *, id: str | None = None, queue: str | None = None, priority: int | None = None, timeout: str | float | None = None,
+        kill_after: str | float | None = None, max_retries: int | None = None, backoff: str | None = None, backoff_base: float | None = None,
+        backoff_max: str | float | None = None, jitter: float | None = None, retry_on: str | None = None, no_retry_on: str | None = None,
+        delay: str | float | None = None, run_at: str | None = None, after: str | None = None, after_any: str | None = None,
+        after_fail: str | None = None, unique_key: str | None = None, unique_for: str | None = None, on_conflict: str | None = None,
+        limit_key: str | None = None, limit: int | None = None, tag: str | None = None, cwd: str | None = None, env: str | list[str] | None = None,
+        warn: str | None = None, keep_children: bool | None = None,
+    ) -> Job:  # fmt: skip
+        """Add a shell command to the queue; when this returns, it is on disk.
+
+        Args:
+            command: what `sh -c` runs, stored byte for byte.
+            id: the job's id; 8 random characters by default.
+            queue: the queue's name; default by default.
+            priority: higher runs first; 0 by default.
+            timeout: time limit of one run, seconds or 90s, 10m, 2h.
+            kill_after: time between TERM and KILL at the limit.
+            max_retries: failed attempts after which the job is dead; 0 and 1 both mean no retry.
+            backoff: exponential, linear, fixed or a list of seconds.
+            backoff_base: seconds; the n-th delay is base ** n, base * n or base.
+            backoff_max: longest delay.
+            jitter: random share of a delay, 0 to 1.
+            retry_on: only these failures are retried: exit codes, 64-78, timeout, signal, spawn, re:REGEX.
+            no_retry_on: these failures are not retried.
+            delay: time to wait before the job is ready.
+            run_at: date and time at which it is ready.
+            after: ids of jobs that must have completed before.
+            after_any: ids of jobs that must have ended before, either way.
+            after_fail: ids of jobs that must have failed for good before.
+            unique_key: only one job with this key may be in the queue.
+            unique_for: how long the key is held: queued, active, success or forever.
+            on_conflict: what to do when it is held: error, or skip (return the job that holds it).
+            limit_key: jobs with this key share a limit.
+            limit: how many of them may run at once.
+            tag: one or more names, separated by commas.
+            cwd: the folder to run in; the current one by default.
+            env: NAME=VALUE, or NAME to copy it from here.
+            warn: signal before the time limit, like USR1,30.
+            keep_children: leave what the finished command left running.
+
+        Raises:
+            InvalidValue: a value is not what was expected; nothing was enqueued.
+            StateConflict: the id or the unique key is taken.
+        """
+        given = {k: x for k, x in locals().items() if k != "self" and x is not None}
+        return self._enqueuer.add([given])[0]
+
+    def enqueue_many(self, source: str | Iterable[str | Mapping[str, Any]]) -> AddedJobs:
+        """Add many commands in one transaction, all or none.
+
+        Args:
+            source: a file (`-` for standard input) with one command or one JSON object of enqueue's fields a line; from Python also an
+                iterable of commands and mappings.
+
+        Raises:
+            InvalidValue: the message names the line that is wrong; nothing was enqueued.
+        """
+        from queuectl.sources import specs
+
+        return AddedJobs(self._enqueuer.add(specs(source), batch=f"b{time.time_ns():x}"))

@@ -1,0 +1,124 @@
+"""Groups of verbs: `config` and `dlq`."""
+
+from __future__ import annotations
+
+from queuectl import lifecycle, processes
+from queuectl.model import ActionResult, JobList, State
+from queuectl.queue._base import Group, rows_limit
+from queuectl.settings import ConfigChange, ConfigTable, setting, shown
+from queuectl.store.filters import Filter
+
+
+class Config(Group):
+    """Settings of this database."""
+
+    def set(self, key: str, value: str) -> ConfigChange:
+        """Change a setting for jobs enqueued from now on.
+
+        Args:
+            key: the setting's name, such as max-retries.
+            value: its new value; times are seconds or 90s, 10m, 2h.
+
+        Raises:
+            InvalidValue: no such setting, or not a value for it.
+        """
+        s = setting(key)
+        stored = s.read(value)
+        store, now = self._queue._store, processes.now_ms()
+        with store.write():
+            store.settings.set(s.name, stored, now_ms=now)
+            if s.name == "priority-aging":
+                store.settings.rerank(lifecycle.step_ms(stored))
+            store.settings.event(
+                "config", None, f"{s.name} = {shown(s.name, stored)}", actor=self._queue._actor, now_ms=now
+            )
+        self._queue._enqueuer.forget()
+        return ConfigChange(s.name, stored)
+
+    def get(self, key: str | None = None) -> ConfigTable:
+        """Show the settings: max-retries, backoff-base and those that were changed, or one.
+
+        Args:
+            key: one setting's name.
+        """
+        store = self._queue._store
+        if key is not None:
+            name = setting(key).name
+            return ConfigTable({name: store.settings.get(name)})
+        base = {k: store.settings.get(k) for k in ("max-retries", "backoff-base")}
+        return ConfigTable(base | store.settings.changed())
+
+
+class DeadList(JobList):
+    """Dead jobs, in the order in which they died."""
+
+
+class Dlq(Group):
+    """The dead letter queue: jobs that failed too often."""
+
+    def list(
+        self, *, queue: str | None = None, tag: str | None = None, sig: str | None = None, limit: int = 100
+    ) -> DeadList:
+        """List dead jobs, the latest last.
+
+        Args:
+            queue: only of this queue.
+            tag: only with this tag.
+            sig: only of this cause (see `failures`).
+            limit: at most this many.
+        """
+        wanted = Filter(states=(State.DEAD,), queue=queue, tag=tag, sig=sig)
+        found = self._queue._store.jobs.latest_dead(wanted, limit=rows_limit(limit))
+        return DeadList(found, left_out=found.left_out)
+
+    def retry(
+        self,
+        *ids: str,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        all: bool = False,
+        max_retries: int | None = None,
+        dry_run: bool = False,
+    ) -> ActionResult:
+        """Put dead jobs back in line with a fresh budget of attempts.
+
+        Args:
+            ids: the jobs.
+            queue: those of this queue.
+            tag: those with this tag.
+            sig: those of this cause (see `failures`).
+            since: those that changed since a time or an age like 2h.
+            all: all dead jobs.
+            max_retries: a new number of attempts.
+            dry_run: only say what would be done.
+
+        Raises:
+            StateConflict: a job that was named is not dead.
+        """
+        return self._queue._requeue("dlq retry", (State.DEAD,), ids, Filter(queue=queue, tag=tag, sig=sig, since_ms=self._queue._since(since)),
+                                    all=all, max_retries=max_retries, dry_run=dry_run)  # fmt: skip
+
+    def purge(
+        self,
+        *ids: str,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        all: bool = False,
+        dry_run: bool = False,
+    ) -> ActionResult:
+        """Remove dead jobs for good.
+
+        Args:
+            ids: the jobs.
+            queue: those of this queue.
+            tag: those with this tag.
+            sig: those of this cause.
+            all: all dead jobs.
+            dry_run: only say what would be done.
+        """
+        wanted = Filter(queue=queue, tag=tag, sig=sig)
+        return self._queue._act("dlq purge", ids, wanted, states=(State.DEAD,), all=all, dry_run=dry_run,
+                                change=lambda seq, _s, _n: self._queue._store.changes.delete(seq, force=False))  # fmt: skip

@@ -1,0 +1,126 @@
+"""What is in the queue, and waiting for it to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+
+from queuectl import selection
+from queuectl import validate as v
+from queuectl.errors import WaitTimeout
+from queuectl.model import FINAL, JobDetails, JobList, State, Status, WaitResult
+from queuectl.queue._base import rows_limit
+from queuectl.queue._working import Working
+from queuectl.store.filters import Filter
+
+
+class Looking(Working):
+    """The verbs that change nothing."""
+
+    def list(
+        self,
+        *,
+        state: str | None = None,
+        queue: str | None = None,
+        tag: str | None = None,
+        sig: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 100,
+    ) -> JobList:
+        """List jobs, the newest last.
+
+        Args:
+            state: only in this state.
+            queue: only of this queue.
+            tag: only with this tag.
+            sig: only of this cause of failure.
+            since: changed since a time or an age like 2h.
+            until: changed before a time or an age.
+            limit: at most this many.
+        """
+        wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since, until=until)
+        return self._store.jobs.newest(wanted, limit=rows_limit(limit))
+
+    def show(self, id: str) -> JobDetails:
+        """Show everything about a job and its runs.
+
+        Args:
+            id: the job's id.
+
+        Raises:
+            JobNotFound: no job has this id.
+        """
+        job = self._store.jobs.get(v.ident("id", id))
+        return JobDetails(job, self._store.jobs.runs(job.seq))
+
+    def status(self, *, limit: int = 50) -> Status:
+        """Show counts by state, the newest jobs and the live workers.
+
+        Args:
+            limit: at most this many jobs.
+        """
+        store = self._store
+        jobs = store.jobs.newest(Filter(), limit=rows_limit(limit))
+        return Status(
+            store.jobs.counts(), tuple(jobs), jobs.left_out, tuple(self._live()), store.settings.paused()
+        )
+
+    def logs(
+        self, id: str, *, run: int | None = None, stderr: bool = False, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Print the output of a run, the latest by default.
+
+        Args:
+            id: the job's id.
+            run: which run, counted from 1.
+            stderr: standard error instead of standard output.
+            follow: go on while the job runs.
+        """
+        from queuectl.output import stream
+
+        job = self._store.jobs.get(v.ident("id", id))
+        number = None if run is None else v.whole("run", run, low=1, high=10**9)
+        return stream(self._store, job, run=number, stderr=stderr, follow=follow)
+
+    def wait(self, *ids: str, timeout: str | float | None = None) -> WaitResult:
+        """Wait until jobs have ended: those named, else all that are not finished now. Ctrl-C leaves the jobs alone.
+
+        Args:
+            ids: the jobs.
+            timeout: give up after this time.
+
+        Raises:
+            WaitTimeout: they had not all ended in time.
+            JobNotFound: no job has one of the ids.
+        """
+        names = selection.ids_of(ids, path=self.path)
+        end = None if timeout is None else time.monotonic() + v.duration_ms("timeout", timeout) / 1000
+        store = self._store
+        if not names:
+            names = [
+                i for _, i, s in store.jobs.ids(Filter(states=tuple(s for s in State if s not in FINAL)))
+            ]
+        for name in names:
+            store.jobs.get(name)
+        nap = 0.005
+        while True:
+            states = store.jobs.states_of(names)
+            if all(s in FINAL for s in states.values()) or self._is_hopeless(states):
+                return WaitResult(states)
+            if end is not None and time.monotonic() >= end:
+                left = [i for i, s in states.items() if s not in FINAL]
+                raise WaitTimeout(
+                    f"wait: {len(left)} of {len(names)} jobs had not ended after {timeout} s: {', '.join(left[:5])}"
+                )
+            time.sleep(nap)
+            nap = min(nap * 1.5, 0.2)
+
+    def _is_hopeless(self, states: Mapping[str, State]) -> bool:
+        """Whether all that has not ended is blocked by jobs that have, and so can no longer run by itself."""
+        left = [i for i, s in states.items() if s not in FINAL]
+        return (
+            bool(left)
+            and all(states[i] is State.BLOCKED for i in left)
+            and not self._store.changes.can_unblock(left)
+        )
