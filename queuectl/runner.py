@@ -19,6 +19,7 @@ from typing import Any
 
 from queuectl import causes, lifecycle, processes
 from queuectl.board import Board
+from queuectl.chores import Chores, Moment, of_a_runner
 from queuectl.errors import DiskFull, QueuectlError
 from queuectl.executors import Done
 from queuectl.executors.local import FLUSH_S, LocalExecutor
@@ -102,6 +103,7 @@ class Runner:
         self.backlog = True  # whether the last claim got all it wanted, so that there may be more
         self.next_due: tuple[int | None, int | None] = (None, None)
         self.others_wrote = True
+        self.chores = Chores([]) if options.solo else of_a_runner(self.store, tell=self._tell)
         self.parent = parent
         self._signals = 0
         self._complained = -math.inf  # when a full disk was last complained of
@@ -175,12 +177,15 @@ class Runner:
         self.grace_ms, self.snooze_ms, self.aging_ms = get("stop-grace"), get("snooze"), get("priority-aging")
 
     def _loop(self) -> None:
+        self.tend_chores()
         self.turn()
         while not self.is_finished():
             self.wait()
             self.heed()
             self.turn()
             if self.notice_dead_peers():
+                self.turn()
+            if self.tend_chores():
                 self.turn()
         self.leave()
 
@@ -240,6 +245,8 @@ class Runner:
             due.append((mono - processes.mono_ms()) / 1000 + 0.001)
         if self.unsettled:
             due.append(FLUSH_S)
+        if self.stopping is None and (chore := self.chores.next_due_s(self._moment())) is not None:
+            due.append(chore)
         if not self._listening or self.watch.handle is None:
             due.append(BUSY_LOOK_S)
         return max(0.0, min(due))
@@ -258,6 +265,7 @@ class Runner:
             self.version = version
             self.pulse.looks = []
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
+            self.chores.notice()
             self._heed_requests()
 
     def notice_dead_peers(self) -> bool:
@@ -273,6 +281,21 @@ class Runner:
             return False
         self.backlog = True
         return True
+
+    def tend_chores(self) -> bool:
+        """Do what is due beside the work; return whether there may be new jobs to claim."""
+        if self.stopping is not None:
+            return False
+        try:
+            made = self.chores.tend(self._moment())
+        except DiskFull as e:
+            self._wait_for_space(e)
+            return False
+        self.backlog = self.backlog or made
+        return made
+
+    def _moment(self) -> Moment:
+        return Moment(processes.now_ms(), processes.mono_ms(), idle=self.executor.in_flight() == 0)
 
     def _heed_requests(self) -> None:
         generation, how = self.store.settings.signal_state("stop")
