@@ -10,10 +10,11 @@ from queuectl.queue._acting import Acting
 from queuectl.queue._adding import Adding
 from queuectl.queue._groups import Config, DeadList, Dlq
 from queuectl.queue._looking import Looking
+from queuectl.queue._waiting import Waiting
 from queuectl.settings import ConfigChange
 
 
-class Queue(Adding, Looking, Acting):
+class Queue(Adding, Looking, Waiting, Acting):
     """A queue of shell commands in one SQLite file.
 
     Args:
@@ -21,7 +22,9 @@ class Queue(Adding, Looking, Acting):
     """
 
     _groups = {"config": Config, "dlq": Dlq}  # noqa: RUF012
-    _python_only = ("start_workers", "stop_workers", "workers_running", "close", "path", "panel")
+    _python_only = (
+        "start_workers", "stop_workers", "workers_running", "wait_async", "close", "path", "panel",
+    )  # fmt: skip
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(path)

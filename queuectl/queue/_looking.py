@@ -1,14 +1,11 @@
-"""What is in the queue, and waiting for it to end."""
+"""What is in the queue."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from queuectl import selection
 from queuectl import validate as v
-from queuectl.errors import WaitTimeout
-from queuectl.model import FINAL, JobDetails, JobList, State, Status, WaitResult
+from queuectl.model import JobDetails, JobList, Status
 from queuectl.queue._base import rows_limit
 from queuectl.queue._working import Working
 from queuectl.store.filters import Filter
@@ -82,45 +79,3 @@ class Looking(Working):
         job = self._store.jobs.get(v.ident("id", id))
         number = None if run is None else v.whole("run", run, low=1, high=10**9)
         return stream(self._store, job, run=number, stderr=stderr, follow=follow)
-
-    def wait(self, *ids: str, timeout: str | float | None = None) -> WaitResult:
-        """Wait until jobs have ended: those named, else all that are not finished now. Ctrl-C leaves the jobs alone.
-
-        Args:
-            ids: the jobs.
-            timeout: give up after this time.
-
-        Raises:
-            WaitTimeout: they had not all ended in time.
-            JobNotFound: no job has one of the ids.
-        """
-        names = selection.ids_of(ids, path=self.path)
-        end = None if timeout is None else time.monotonic() + v.duration_ms("timeout", timeout) / 1000
-        store = self._store
-        if not names:
-            names = [
-                i for _, i, s in store.jobs.ids(Filter(states=tuple(s for s in State if s not in FINAL)))
-            ]
-        for name in names:
-            store.jobs.get(name)
-        nap = 0.005
-        while True:
-            states = store.jobs.states_of(names)
-            if all(s in FINAL for s in states.values()) or self._is_hopeless(states):
-                return WaitResult(states)
-            if end is not None and time.monotonic() >= end:
-                left = [i for i, s in states.items() if s not in FINAL]
-                raise WaitTimeout(
-                    f"wait: {len(left)} of {len(names)} jobs had not ended after {timeout} s: {', '.join(left[:5])}"
-                )
-            time.sleep(nap)
-            nap = min(nap * 1.5, 0.2)
-
-    def _is_hopeless(self, states: Mapping[str, State]) -> bool:
-        """Whether all that has not ended is blocked by jobs that have, and so can no longer run by itself."""
-        left = [i for i, s in states.items() if s not in FINAL]
-        return (
-            bool(left)
-            and all(states[i] is State.BLOCKED for i in left)
-            and not self._store.changes.can_unblock(left)
-        )
