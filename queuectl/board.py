@@ -12,8 +12,10 @@ import struct
 from queuectl import processes
 
 _HEADER = 64
-_SLOT = struct.Struct("<qqqq")
+_RUN = struct.Struct("<qq")
 _WORD = struct.Struct("<q")
+RING = 512  # runs remembered of each slot: more than can be on their way at once, so that none is forgotten before it is recorded
+_SLOT_BYTES = _WORD.size + RING * _RUN.size
 _BEAT, _ASKED, _BORN, _SOLO = 0, 8, 16, 24
 
 
@@ -22,7 +24,7 @@ class Board:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._m = mmap.mmap(-1, _HEADER + _SLOT.size * slots)
+        self._m = mmap.mmap(-1, _HEADER + _SLOT_BYTES * slots)
 
     def _get(self, at: int) -> int:
         return int(_WORD.unpack_from(self._m, at)[0])
@@ -35,23 +37,26 @@ class Board:
         """Return how long the runner has been silent, milliseconds."""
         return processes.mono_ms() - self._get(_BEAT)
 
-    def started(self, slot: int, seq: int, run: int, pid: int) -> None:
-        """Say that a slot has started a run."""
-        _SLOT.pack_into(self._m, _HEADER + slot * _SLOT.size, seq, run, pid, processes.mono_ms())
-
-    def ended(self, slot: int) -> None:
-        """Say that a slot's run was recorded or has nothing left to tell."""
-        _SLOT.pack_into(self._m, _HEADER + slot * _SLOT.size, 0, 0, 0, 0)
+    def started(self, slot: int, seq: int, run: int) -> None:
+        """Say that a slot starts a run."""
+        ring = _HEADER + slot * _SLOT_BYTES
+        n = self._get(ring)
+        _RUN.pack_into(self._m, ring + _WORD.size + n % RING * _RUN.size, seq, run)
+        _WORD.pack_into(self._m, ring, n + 1)
 
     def runs(self) -> frozenset[tuple[int, int]]:
-        """Return the (seq, run) of every run that was started and not yet recorded."""
-        rows = (_SLOT.unpack_from(self._m, _HEADER + i * _SLOT.size) for i in range(self.slots))
-        return frozenset((r[0], r[1]) for r in rows if r[0])
+        """Return the (seq, run) of every run that was started and may not be recorded yet; long recorded ones may be among them."""
+        found = []
+        for slot in range(self.slots):
+            ring = _HEADER + slot * _SLOT_BYTES
+            for n in range(min(self._get(ring), RING)):
+                found.append(_RUN.unpack_from(self._m, ring + _WORD.size + n * _RUN.size))
+        return frozenset(found)
 
     def clear(self) -> None:
         """Forget all runs."""
-        for i in range(self.slots):
-            self.ended(i)
+        for slot in range(self.slots):
+            _WORD.pack_into(self._m, _HEADER + slot * _SLOT_BYTES, 0)
 
     def ask_for_solo(self) -> None:
         """The runner asks for a companion that tries one suspect job alone, and lends it a slot."""

@@ -336,8 +336,8 @@ class Runner:
         self.backlog = True
 
     def _on_start(self, slot: int, job: Claimed, pid: int, worker: str) -> None:
-        self.board.started(slot, job.seq, job.run, pid)
         if not pid:
+            self.board.started(slot, job.seq, job.run)
             self.report.picked(worker, job)
 
     def _tell(self, line: str) -> None:
@@ -479,14 +479,9 @@ class Runner:
         late: Sequence[Settled],
         promoted: Sequence[tuple[str, int, int]],
     ) -> None:
-        slot_of = {s.worker_id: s.index for s in self.executor.slots}
         gone = {(s.seq, s.run) for s in late}
-        board = self.board.runs()
         for done, verdict in zip(ended, verdicts, strict=True):
-            key = (done.job.seq, done.job.run)
-            if key in board and self.executor.slots[slot_of[done.worker_id]].job is None:
-                self.board.ended(slot_of[done.worker_id])
-            if key in gone:
+            if (done.job.seq, done.job.run) in gone:
                 self.report.note(
                     done.worker_id,
                     f"Job {done.job.id} fenced: its run {done.job.run} was taken over, this result changes nothing",
