@@ -23,7 +23,7 @@ _UNKNOWN_DEFAULTS = dict.fromkeys(INSERTED)
 _EMPTY = {
     "attempts": 0, "runs": 0, "interruptions": 0, "snoozes": 0, "due_mono_ms": None, "started_at_ms": None, "finished_at_ms": None,
     "worker_id": None, "outcome": None, "exit_code": None, "signal": None, "reason": None, "error": None, "error_sig": None, "result": None,
-    "progress_done": None, "progress_total": None, "cancel": 0,
+    "progress_done": None, "progress_total": None, "progress_text": None, "progress_run": None, "cancel": 0,
 }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ class Enqueuer:
                 waits = [(parents[job_id], needs) for job_id, needs in r["parents"]]
                 self.store.changes.relate(first + n, waits, now_ms=now)
                 if r["limit"] is not None:
-                    self.store.settings.set_limit(r["limit_key"], r["limit"])
+                    self.store.queues.set_limit(r["limit_key"], r["limit"])
         out, n = [], 0
         for r in rows:
             if n < len(kept) and r is kept[n]:

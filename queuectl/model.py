@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 
 class State(StrEnum):
@@ -38,6 +38,22 @@ class Outcome(StrEnum):
     LOST = "lost"  # its worker died or gave it back
     CANCELLED = "cancelled"
     SNOOZED = "snoozed"  # asked to be tried later (exit 75)
+
+
+class Progress(NamedTuple):
+    """How far a run says it is."""
+
+    done: float
+    total: float
+    text: str | None = None
+
+    @property
+    def share(self) -> float:
+        """The part that is done, 0 to 1."""
+        return min(1.0, self.done / self.total)
+
+    def __str__(self) -> str:
+        return f"{self.done:g}/{self.total:g} ({self.share:.0%})" + (f" {self.text}" if self.text else "")
 
 
 def local_time(ms: int | None) -> datetime | None:
@@ -91,6 +107,8 @@ class Job:
     result: str | None
     progress_done: float | None
     progress_total: float | None
+    progress_text: str | None
+    progress_run: int | None  # the run that told it
     unique_key: str | None
     unique_for: str | None
     limit_key: str
@@ -150,6 +168,13 @@ class Job:
         return None if self.outcome is None else self.outcome is Outcome.TIMEOUT
 
     @property
+    def progress(self) -> Progress | None:
+        """What the latest run told of its progress; None when it told nothing."""
+        if self.progress_run != self.runs or self.progress_done is None or self.progress_total is None:
+            return None
+        return Progress(self.progress_done, self.progress_total, self.progress_text)
+
+    @property
     def settings_from(self) -> dict[str, str]:
         """Which of job, queue or config each setting came from; those not named are built in."""
         return dict(json.loads(self.origins)) if self.origins else {}
@@ -162,7 +187,14 @@ class Job:
         row["tags"] = list(self.tag_list)
         row["timed_out"] = self.timed_out
         row["settings_from"] = self.settings_from
-        for hidden in ("env", "origins", "due_mono_ms", "cancel", "rank", "waits_for"):
+        row |= dict(
+            zip(
+                ("progress_done", "progress_total", "progress_text"),
+                self.progress or (None,) * 3,
+                strict=True,
+            )
+        )
+        for hidden in ("env", "origins", "due_mono_ms", "cancel", "rank", "waits_for", "progress_run"):
             del row[hidden]
         return row
 
@@ -273,14 +305,69 @@ class JobList(list[Job]):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue: its jobs by state, and whether it is paused, by a person or by its breaker."""
+
+    name: str
+    counts: dict[State, int]
+    paused: bool
+    reason: str | None
+    breaker_open: bool
+    breaker_why: str | None
+    opened_at_ms: int | None
+    probe_at_ms: int | None  # when the breaker lets the next job through, at the earliest
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its jobs are claimed."""
+        return not self.paused and not self.breaker_open
+
+    @property
+    def why(self) -> str | None:
+        """Why its jobs are not claimed; None when they are."""
+        said = [f"paused{': ' + self.reason if self.reason else ''}"] if self.paused else []
+        said += [f"paused by its breaker: {self.breaker_why}"] if self.breaker_open else []
+        return ", and ".join(said) or None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the queue's columns by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "counts": {str(k): n for k, n in self.counts.items()},
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit key: how many of its jobs may run at once (None: any number), which do, and how many are ready to."""
+
+    key: str
+    n: int | None
+    holders: tuple[str, ...]
+    waiting: int
+
+    @property
+    def room(self) -> int | None:
+        """How many more may start now; None for any number."""
+        return None if self.n is None else max(0, self.n - len(self.holders))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the limit's columns by name, and its room."""
+        return {"key": self.key, "limit": self.n, "running": len(self.holders), "room": self.room,
+                "waiting": self.waiting, "holders": list(self.holders)}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """The queue at a glance: counts of all jobs, the newest of them, the live workers, what is paused."""
+    """The queue at a glance: counts of all jobs, the newest of them, the live workers, what is paused or limited."""
 
     counts: dict[State, int]
     jobs: tuple[Job, ...]
     left_out: int
     workers: tuple[Worker, ...]
     paused: tuple[str, ...]
+    breakers: tuple[QueueState, ...] = ()  # queues that their breaker has paused
+    limits: tuple[LimitState, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return counts, jobs and workers as plain data."""
@@ -290,6 +377,8 @@ class Status:
             "left_out": self.left_out,
             "workers": [w.as_dict() for w in self.workers],
             "paused": list(self.paused),
+            "breakers": [b.as_dict() for b in self.breakers],
+            "limits": [n.as_dict() for n in self.limits],
         }
 
     def _repr_html_(self) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite_utils
 
 VERSION = 1
-SHAPE = 2004522796  # `shape()` of a fresh database; a test holds that it is
+SHAPE = 3083796353  # `shape()` of a fresh database; a test holds that it is
 TABLES = frozenset(
     (
         "jobs",
@@ -82,6 +82,8 @@ create table jobs (
   result text,
   progress_done real,
   progress_total real,
+  progress_text text,
+  progress_run integer,
   unique_key text,
   unique_for text constraint job_unique_for_known check (unique_for in ('queued', 'active', 'success', 'forever')),
   limit_key text not null default '',
@@ -196,7 +198,7 @@ create table control (
 ) strict, without rowid;
 create table queues (
   name text primary key,
-  paused integer not null default 0,
+  paused integer not null default 0 constraint queue_paused_known check (paused between 0 and 3),
   reason text,
   settings text,
   breaker text,

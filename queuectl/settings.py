@@ -1,7 +1,8 @@
 """Every setting, once: its name, how it is read, what it is when nobody says, and in whose hands it lies.
 
 A *job* setting can be given to `enqueue`, to a queue and to `config`; in that order they win, over the built-in value, and what
-won is frozen in the job's row. A *worker* setting is read by workers while they run.
+won is frozen in the job's row. A *queue* setting is given to a queue or to `config`, and a *worker* setting to `config`; both are read
+by workers while they run.
 """
 
 from __future__ import annotations
@@ -101,6 +102,25 @@ def read_flag(name: str) -> Callable[[object], int]:
     return read
 
 
+_BREAKER = re.compile(r"([0-9]{1,4})/([0-9]{1,4})")
+RUNS_MAX = 1000  # runs that a breaker looks back on
+
+
+def read_breaker(value: object) -> str:
+    """Return a breaker's rule such as 5/10: so many failures among the last so many runs."""
+    found = _BREAKER.fullmatch(value) if isinstance(value, str) else None
+    if not found or not 1 <= int(found[1]) <= int(found[2]) <= RUNS_MAX:
+        raise expected(
+            "breaker", f"FAILURES/RUNS like 5/10, with 1 ≤ failures ≤ runs ≤ {RUNS_MAX:,}, or none", value
+        )
+    return f"{int(found[1])}/{int(found[2])}"
+
+
+def read_hook(name: str) -> Callable[[object], str]:
+    """Return a reader of a hook's shell command."""
+    return lambda value: v.text(name, value, longest=v.COMMAND_MAX)
+
+
 def _size(name: str, *, low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         factor = 1
@@ -149,7 +169,20 @@ WORKER_SETTINGS = (
     Setting("snooze", _ms("snooze", low=1), 60_000, "Delay after exit status 75 (EX_TEMPFAIL)"),
 )  # fmt: skip
 
-SETTINGS: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + WORKER_SETTINGS}
+HOOKS = ("on-success", "on-failure", "on-dead", "on-queue-empty")
+
+QUEUE_SETTINGS = (
+    Setting("breaker", _optional(read_breaker), None, "Failures among the last runs that pause a queue, like 5/10; none for no breaker"),
+    Setting("breaker-probe", _ms("breaker-probe", low=1000), 60_000, "How often a queue that its breaker paused lets one job through"),
+    Setting("on-success", _optional(read_hook("on-success")), None, "Shell command run when a job has completed; none for none"),
+    Setting("on-failure", _optional(read_hook("on-failure")), None, "Shell command run when an attempt has failed; none for none"),
+    Setting("on-dead", _optional(read_hook("on-dead")), None, "Shell command run when a job has died; none for none"),
+    Setting("on-queue-empty", _optional(read_hook("on-queue-empty")), None,
+            "Shell command run when nothing of a queue is left to run; none for none"),
+)  # fmt: skip
+
+SETTINGS: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + QUEUE_SETTINGS + WORKER_SETTINGS}
+OF_A_QUEUE: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + QUEUE_SETTINGS}
 
 
 def setting(name: object) -> Setting:
@@ -164,12 +197,23 @@ def setting(name: object) -> Setting:
     raise AssertionError("unreachable")
 
 
+def queue_setting(name: object) -> Setting:
+    """Return the setting of this name, of those that a queue can have."""
+    found = setting(name)
+    if found.name not in OF_A_QUEUE:
+        raise InvalidValue(
+            f"queue key: expected a setting of jobs or of a queue, got {found.name!r}, which is of workers "
+            f"(see `queuectl config set {found.name}`)"
+        )
+    return found
+
+
 def shown(name: str, value: Any) -> str:
     """Return a setting's stored value as a person would type it."""
     if value is None:
         return "none"
     read_ms = SETTINGS[name].column in ("backoff_max_ms", "timeout_ms", "kill_after_ms") or name in (
-        "stop-grace", "priority-aging", "lease", "retention", "snooze",
+        "stop-grace", "priority-aging", "lease", "retention", "snooze", "breaker-probe",
     )  # fmt: skip
     if read_ms:
         return v.span(value).replace(" ", "")
@@ -195,6 +239,10 @@ class ConfigChange(str):
         self.key, self.value = key, value
         return self
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the key and its stored value."""
+        return {"key": self.key, "value": self.value}
+
 
 def delays(base: float) -> str:
     """Return the first four delays of an exponential back-off: 2s, 4s, 8s, 16s..."""
@@ -210,3 +258,57 @@ class ConfigTable(dict[str, Any]):
             what = f"Retry delays: {delays(value)}" if key == "backoff-base" else SETTINGS[key].help
             lines += [f"{key:<12} = {shown(key, value)}", f"  {what}"]
         return "\n".join([*lines, "=" * 25])
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A setting of a queue: its stored value, and whether the queue, `config` or nobody said so."""
+
+    key: str
+    value: Any
+    origin: str  # queue, config or built-in
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return key, value and where it comes from."""
+        return {"key": self.key, "value": self.value, "from": self.origin}
+
+
+class QueueSettings(list[InForce]):
+    """The settings in force for a queue."""
+
+    @property
+    def by_key(self) -> dict[str, Any]:
+        """The stored values by name."""
+        return {s.key: s.value for s in self}
+
+
+def in_force(own: dict[str, Any], config: dict[str, Any]) -> QueueSettings:
+    """Return what holds for a queue: its own word, else that of `config`, else the built-in value."""
+    found = QueueSettings()
+    for s in OF_A_QUEUE.values():
+        if s.name in own:
+            found.append(InForce(s.name, own[s.name], "queue"))
+        elif s.name in config:
+            found.append(InForce(s.name, config[s.name], "config"))
+        else:
+            found.append(InForce(s.name, s.default, "built-in"))
+    return found
+
+
+class QueueChange(str):
+    """A queue's new setting, as the command line says it."""
+
+    queue: str
+    key: str
+    value: Any
+
+    def __new__(cls, queue: str, key: str, value: Any, *, origin: str = "queue") -> QueueChange:
+        """Make the sentence for a queue's key and the stored value now in force."""
+        note = "" if origin == "queue" else f" ({origin})"
+        self = super().__new__(cls, f"Queue {queue} updated: {key} = {shown(key, value)}{note}")
+        self.queue, self.key, self.value = queue, key, value
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the queue, the key and the stored value."""
+        return {"queue": self.queue, "key": self.key, "value": self.value}

@@ -9,7 +9,7 @@ from queuectl.cli.help import read
 from queuectl.cli.table import GLOBALS, Command, Flag, Parameter, command
 from queuectl.cli.usage import UsageError, nearest
 from queuectl.model import State
-from queuectl.settings import SETTINGS
+from queuectl.settings import OF_A_QUEUE, SETTINGS
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -82,6 +82,8 @@ def _values(c: Command, p: Parameter) -> tuple[str, ...]:
             return tuple(str(s) for s in State)
         case "setting":
             return tuple(SETTINGS)
+        case "queue setting":
+            return tuple(OF_A_QUEUE)
         case "file":
             return ("<file>",)
         case "folder":

@@ -6,10 +6,11 @@ the others. Everything in a record is untrusted: secrets are masked, control cha
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
+from queuectl.cli import queue_views
+from queuectl.cli.cells import columns, local, safe, size, span
 from queuectl.display import csv_cell, escape_terminal, mask_secrets
 
 Lines = Iterator[str]
@@ -52,41 +53,6 @@ def exit_code(result: Any) -> int:
         case "Report":
             return 0 if result else 1
     return 0
-
-
-def safe(text: Any) -> str:
-    """Return untrusted text as one line for a terminal."""
-    return escape_terminal(mask_secrets(str(text)))
-
-
-def local(ms: int | None) -> str:
-    """Return milliseconds since the epoch as local time, `2025-11-30 15:30:22`."""
-    return "-" if ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms // 1000))
-
-
-def span(ms: float | None) -> str:
-    """Return a duration as `850ms`, `2.5s`, `3m20s` or `2h05m`."""
-    if ms is None:
-        return "-"
-    if ms < 1000:
-        return f"{ms:.0f}ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.1f}s".replace(".0s", "s")
-    minutes, seconds = divmod(int(ms // 1000), 60)
-    hours, rest = divmod(minutes, 60)
-    return f"{hours}h{rest:02d}m" if hours else f"{minutes}m{seconds:02d}s"
-
-
-def size(count: int | None) -> str:
-    """Return bytes as `512 B`, `3.4 MiB`."""
-    if count is None:
-        return "-"
-    amount, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 # -- for people ----------------------------------------------------------------------------------
@@ -148,13 +114,17 @@ def _status(status: Any) -> Lines:
     if status.left_out:
         yield "   ".join(f"{state}: {count:,}" for state, count in status.counts.items() if count)
     for job in status.jobs:
-        yield f"ID: {safe(job.id)}   State: {safe(job.state)}"
+        told = job.progress if str(job.state) == "processing" else None
+        yield f"ID: {safe(job.id)}   State: {safe(job.state)}" + (
+            f"   Progress: {safe(told)}" if told else ""
+        )
     if status.left_out:
         yield f"({status.left_out:,} older jobs not shown)"
     if not status.jobs:
         yield "No jobs."
     if status.paused:
         yield f"Paused: {', '.join('all queues' if q == '*' else safe(q) for q in status.paused)}"
+    yield from queue_views.limited(status)
     yield from ("", "===== ACTIVE WORKERS =====")
     for worker in status.workers:
         yield f"Worker: {safe(worker.id)}   Heartbeat: {local(worker.heartbeat_at_ms)}"
@@ -168,6 +138,7 @@ def _details(details: Any) -> Lines:
     yield from _job_list([job])
     yield f"Queue: {safe(job.queue)}"
     for title, value in (
+        ("Progress", job.progress and str(job.progress)),
         ("Reason", job.reason),
         ("Error", job.error),
         ("Cause", job.error_sig),
@@ -208,7 +179,7 @@ def _workers(workers: Any) -> Lines:
         )
         for w in workers
     ]
-    yield from _columns(
+    yield from columns(
         ("WORKER", "STATE", "PID", "JOB", "DONE", "FAILED", "HEARTBEAT"), rows, "No active workers."
     )
 
@@ -225,7 +196,7 @@ def _causes(causes: Any) -> Lines:
         )
         for c in causes
     ]
-    yield from _columns(("CAUSE", "RUNS", "JOBS", "LAST SEEN", "EXAMPLE", "MESSAGE"), rows, "No failures.")
+    yield from columns(("CAUSE", "RUNS", "JOBS", "LAST SEEN", "EXAMPLE", "MESSAGE"), rows, "No failures.")
 
 
 def _action(result: Any) -> Lines:
@@ -248,6 +219,7 @@ def _action(result: Any) -> Lines:
 
 
 PAST = {
+    "limit": "changed",
     "retry": "requeued",
     "dlq retry": "requeued",
     "cancel": "cancelled",
@@ -292,15 +264,6 @@ def _fields(result: Any) -> Lines:
         yield f"{safe(key):<{longest}}  {safe(value)}"
 
 
-def _columns(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], otherwise: str) -> Lines:
-    if not rows:
-        yield otherwise
-        return
-    widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
-    for row in [titles, *rows]:
-        yield "  ".join(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip()
-
-
 HUMAN: dict[str, Callable[[Any], Lines]] = {
     "Job": _job,
     "JobList": _job_list,
@@ -315,6 +278,7 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     "WaitResult": _wait,
     "ConfigTable": _text,
     "str": _text,
+    **queue_views.HUMAN,
 }
 
 
@@ -328,8 +292,6 @@ def records(result: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
-    if type(value).__name__ == "ConfigChange":
-        return {"key": value.key, "value": value.value}
     if hasattr(value, "as_dict"):
         return _plain(value.as_dict())
     if isinstance(value, Mapping):

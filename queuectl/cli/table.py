@@ -95,6 +95,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "prune",
     ),
     "Workers": ("worker", "workers", "start-workers", "stop-workers", "pause", "resume"),
+    "Queues": (
+        "queue list",
+        "queue get",
+        "queue set",
+        "queue unset",
+        "limit list",
+        "limit set",
+        "limit unset",
+    ),
     "Settings": ("config get", "config set", "doctor"),
 }
 
@@ -149,6 +158,13 @@ EXTRAS: dict[str, Extra] = {
     "dlq purge": Extra("queuectl dlq purge --dry-run"),
     "config get": Extra("queuectl config get", values={"key": "setting"}),
     "config set": Extra("queuectl config set max-retries 5", values={"key": "setting"}),
+    "queue list": Extra("queuectl queue list"),
+    "queue get": Extra("queuectl queue get gpu", values={"key": "queue setting"}),
+    "queue set": Extra("queuectl queue set gpu timeout 2h", values={"key": "queue setting"}),
+    "queue unset": Extra("queuectl queue unset gpu timeout", values={"key": "queue setting"}),
+    "limit list": Extra("queuectl limit list"),
+    "limit set": Extra("queuectl limit set db 2"),
+    "limit unset": Extra("queuectl limit unset db"),
     "schedule add": Extra(
         'queuectl schedule add nightly "0 3 * * *" -c "make backup"', {"c": "command"}, rest="command"
     ),

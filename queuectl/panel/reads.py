@@ -93,7 +93,7 @@ def row(job: Job) -> Data:
         "signal": job.signal, "reason": job.reason, "error": display.preview(job.error, 300) if job.error else None,
         "sig": job.error_sig, "worker": job.worker_id, "created": job.created_at_ms, "updated": job.updated_at_ms,
         "started": job.started_at_ms, "finished": job.finished_at_ms, "due": job.run_at_ms,
-        "progress": [job.progress_done, job.progress_total] if job.progress_total else None,
+        "progress": [job.progress.done, job.progress.total] if job.progress else None,
     })  # fmt: skip
 
 

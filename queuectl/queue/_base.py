@@ -72,6 +72,13 @@ class Base:
 
     # --- helpers ---
 
+    def _resume_without_breaker(self, now: int) -> None:
+        """Within a change of settings: resume the queues whose breaker is gone."""
+        for queue in self._store.queues.close_without_rule(now_ms=now):
+            self._store.settings.event(
+                "resume", None, f"{queue}: it has no breaker any more", actor=self._actor, now_ms=now
+            )
+
     def _since(self, since: str | None) -> int | None:
         return None if since is None else v.since_ms("since", since, now_ms=processes.now_ms())
 

@@ -29,6 +29,8 @@ class Config(Group):
             store.settings.set(s.name, stored, now_ms=now)
             if s.name == "priority-aging":
                 store.settings.rerank(lifecycle.step_ms(stored))
+            if s.name == "breaker":
+                self._queue._resume_without_breaker(now)
             store.settings.event(
                 "config", None, f"{s.name} = {shown(s.name, stored)}", actor=self._queue._actor, now_ms=now
             )

@@ -60,8 +60,9 @@ class Looking(Working):
         store = self._store
         jobs = store.jobs.newest(Filter(), limit=rows_limit(limit))
         return Status(
-            store.jobs.counts(), tuple(jobs), jobs.left_out, tuple(self._live()), store.settings.paused()
-        )
+            store.jobs.counts(), tuple(jobs), jobs.left_out, tuple(self._live()), store.settings.paused(),
+            tuple(s for s in store.queues.all() if s.breaker_open), tuple(store.queues.limits()),
+        )  # fmt: skip
 
     def logs(
         self, id: str, *, run: int | None = None, stderr: bool = False, follow: bool = False

@@ -5,6 +5,7 @@
     ├── line         what a runner does in its transaction: settle, promote, claim, give back, recover
     ├── workers      register, beat, stop, forget
     ├── changes      what people do to jobs: cancel, retry, delete, bump, edit
+    ├── queues       what each holds and obeys, breakers, limits
     └── settings     config, queues, control signals, events
 
 Methods that write expect to be called inside `store.write()`; one block is one transaction.
@@ -21,6 +22,7 @@ from queuectl.schema import open_database
 from queuectl.store.changes import Changes
 from queuectl.store.jobs import Jobs
 from queuectl.store.line import Line
+from queuectl.store.queues import Queues
 from queuectl.store.settings import Settings
 from queuectl.store.workers import Workers
 
@@ -42,6 +44,7 @@ class Store:
         self.workers = Workers(self.connection)
         self.settings = Settings(self.connection)
         self.changes = Changes(self.connection)
+        self.queues = Queues(self.connection)
 
     def write(self) -> AbstractContextManager[Any]:
         """One write transaction; see `Connection.write`."""

@@ -210,7 +210,7 @@ class Line:
             """select queue, limit_key, coalesce((select n from limits where key = limit_key), 9e9) - case limit_key when '' then 0 else (
                  select coalesce(sum(n), 0) from counters as c where c.limit_key = counters.limit_key and c.state = 'processing') end
                from counters
-               where state = 'pending' and n > 0 and not exists (select 1 from queues where paused = 1 and name in ('*', queue))"""
+               where state = 'pending' and n > 0 and not exists (select 1 from queues where paused > 0 and name in ('*', queue))"""
         )
         return [(q, k, int(room)) for q, k, room in rows if room >= 1 and (queues is None or q in queues)]
 
@@ -240,7 +240,7 @@ class Line:
         """Return how many pending jobs were interrupted before and are to be tried alone."""
         rows = self._c.rows(
             """select queue, count(*) from jobs where state = 'pending' and interruptions > 0
-               and not exists (select 1 from queues where paused = 1 and name in ('*', queue)) group by queue"""
+               and not exists (select 1 from queues where paused > 0 and name in ('*', queue)) group by queue"""
         )
         return sum(n for q, n in rows if queues is None or q in queues)
 
@@ -248,7 +248,7 @@ class Line:
         """Claim one job that was interrupted before, for a runner that has nothing else."""
         rows = self._c.rows(
             """select seq, queue from jobs where state = 'pending' and interruptions > 0
-               and not exists (select 1 from queues where paused = 1 and name in ('*', queue))
+               and not exists (select 1 from queues where paused > 0 and name in ('*', queue))
                and (limit_key = '' or (select coalesce(sum(n), 0) from counters where limit_key = jobs.limit_key and state = 'processing')
                  < coalesce((select n from limits where key = jobs.limit_key), 9e9))
                order by rank, seq"""

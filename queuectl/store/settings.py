@@ -62,23 +62,17 @@ class Settings:
         )
 
     def pause(self, queue: str, paused: bool, *, now_ms: int, reason: str | None = None) -> None:
-        """Pause or resume a queue; '*' stands for all."""
+        """Pause or resume a queue; '*' stands for all. Resumed by a person, a queue's breaker starts anew."""
         self._c.rows(
             """insert into queues (name, paused, reason, updated_at_ms) values (:name, :paused, :reason, :now)
-               on conflict (name) do update set paused = :paused, reason = :reason, updated_at_ms = :now""",
+               on conflict (name) do update set paused = case when :paused then paused | 1 else 0 end, reason = :reason,
+                 breaker = case when :paused then breaker end, updated_at_ms = :now""",
             {"name": queue, "paused": int(paused), "reason": reason, "now": now_ms},
         )
 
     def paused(self) -> tuple[str, ...]:
-        """Return the names of paused queues; '*' stands for all."""
-        return tuple(r[0] for r in self._c.rows("select name from queues where paused = 1 order by name"))
-
-    def set_limit(self, key: str, n: int) -> None:
-        """Set how many jobs of a limit key may run at once."""
-        self._c.rows(
-            "insert into limits values (:key, :n) on conflict (key) do update set n = :n",
-            {"key": key, "n": n},
-        )
+        """Return the names of paused queues, by a person or by their breaker; '*' stands for all."""
+        return tuple(r[0] for r in self._c.rows("select name from queues where paused > 0 order by name"))
 
     # --- control ---
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from queuectl.cli.render import local, render, size, span
+from queuectl.cli.cells import local, size, span
+from queuectl.cli.render import render
 from queuectl.model import (
     ActionResult,
     Job,
