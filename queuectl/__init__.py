@@ -34,5 +34,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'queuectl' has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Give IPython the magics `%queuectl` and `%%enqueue`: `%load_ext queuectl`."""
+    from queuectl.magics import load
+
+    load(shell)
+
+
 def __dir__() -> list[str]:
     return [*globals(), *_PLACES]

@@ -10,7 +10,7 @@ from queuectl.display import escape_html, preview
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from queuectl.model import ActionResult, Job, JobDetails, Run, Status
+    from queuectl.model import ActionResult, Job, JobDetails, Run, Status, WaitResult
 
 
 def clock(moment: datetime | None) -> str:
@@ -94,3 +94,13 @@ def result_html(result: ActionResult) -> str:
         f"<p>{escape_html(result.verb)}: {len(result.done):,} {word}, {len(result.skipped):,} skipped</p>"
         + table(("id", "what"), rows)
     )
+
+
+def wait_html(result: WaitResult) -> str:
+    """Return how many jobs ended in which state, and those that did not complete."""
+    counts: dict[str, int] = {}
+    for state in result.states.values():
+        counts[str(state)] = counts.get(str(state), 0) + 1
+    total = ", ".join(f"{n:,} {escape_html(s)}" for s, n in counts.items()) or "nothing to wait for"
+    rows = [(i, result.states[i]) for i in result.failed[:100]]
+    return f"<p>{total}</p>" + (table(("id", "state"), rows) if rows else "")

@@ -457,3 +457,8 @@ class WaitResult:
     def as_dict(self) -> dict[str, Any]:
         """Return id and state pairs, and the ids that failed."""
         return {"states": {i: str(s) for i, s in self.states.items()}, "failed": list(self.failed)}
+
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        return html.wait_html(self)

@@ -259,6 +259,12 @@ class ConfigTable(dict[str, Any]):
             lines += [f"{key:<12} = {shown(key, value)}", f"  {what}"]
         return "\n".join([*lines, "=" * 25])
 
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        rows = [(key, shown(key, value), SETTINGS[key].help) for key, value in self.items()]
+        return html.table(("setting", "value", "what for"), rows)
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:

@@ -23,6 +23,21 @@ def script(words: list[str], functions: Functions) -> str:
     return write(tree(functions))
 
 
+def candidates(before: list[str], functions: Functions) -> list[str]:
+    """Return the words that may follow these, with no regard to how the next one begins; files are left to others."""
+    entries = {e.path: e for e in tree(functions)}
+    path: tuple[str, ...] = ()
+    for word in before:
+        if (*path, word) in entries:
+            path = (*path, word)
+    entry = entries[path]
+    for option in entry.options:
+        if option.takes_value and before[-1:] and before[-1] in option.names:
+            return [v for v in option.values if v[0] != "<"]
+    flags = [name for option in entry.options for name in option.names]
+    return [w for w in (*entry.words, *flags) if w[0] != "<"]
+
+
 class Option(NamedTuple):
     """A flag, the words that may follow it, and what it is for."""
 
