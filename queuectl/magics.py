@@ -25,6 +25,7 @@ from IPython.core.magic import cell_magic as _cell_magic
 from queuectl import selection
 from queuectl.cli import binding, help, render, table
 from queuectl.cli.argv import Request, understand
+from queuectl.cli.cells import local, span
 from queuectl.cli.completion import candidates, script
 from queuectl.errors import InvalidValue, QueuectlError
 from queuectl.html import table as html_table
@@ -228,7 +229,7 @@ def _human(result: Any) -> str:
     return out.getvalue().strip("\n")
 
 
-class _Cell(io.TextIOBase):
+class _Cell(io.StringIO):
     """The cell's output, which is for eyes: what a job printed is spelt out there as on a terminal, never passed on as bytes."""
 
     def write(self, text: str) -> int:
@@ -274,8 +275,8 @@ def _cell_text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name.endswith(("at_ms", "seen_ms")):
-        return render.local(value)
-    return render.span(value) if name.endswith("_ms") else str(value)
+        return local(value)
+    return span(value) if name.endswith("_ms") else str(value)
 
 
 class _one_line_errors:  # noqa: N801
