@@ -91,6 +91,7 @@ class Connection:
         for pragma in (
             f"synchronous={sync}",
             "wal_autocheckpoint=0",
+            f"journal_size_limit={CHECKPOINT_BYTES}",  # a log that starts anew is cut, so that its size tells what is in it
             "foreign_keys=on",
             "trusted_schema=off",
             "temp_store=memory",

@@ -49,6 +49,11 @@ def boot_id() -> str:
         return "unknown"
 
 
+def host() -> str:
+    """Return the name of this machine, or of this container: within it pids mean the same to all."""
+    return os.uname().nodename
+
+
 def require_linux() -> None:
     """Refuse to run workers where their promises cannot be kept."""
     if not os.path.exists("/proc/self/stat"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Collection
 
@@ -18,11 +17,14 @@ from queuectl.store import Store
 from queuectl.store.workers import Runner
 
 
-def is_dead(runner: Runner, *, boot_id: str, lease_ms: int, mono_ms: int) -> bool:
-    """Whether a registered runner can no longer be working."""
+def is_dead(runner: Runner, *, host: str, boot_id: str, lease_ms: int, mono_ms: int) -> bool:
+    """Whether a registered runner can no longer be working.
+
+    A runner of another host on this boot is one in another container: its pid means nothing here, only its silence does.
+    """
     if runner.boot_id != boot_id:
         return True
-    if not processes.is_alive(runner.pid, runner.pid_start):
+    if runner.host == host and not processes.is_alive(runner.pid, runner.pid_start):
         return True
     return mono_ms - runner.beat_mono_ms > lease_ms
 
@@ -50,7 +52,7 @@ def recover(
     total = 0
     for runner in store.workers.runners():
         if runner.id == me or not is_dead(
-            runner, boot_id=boot_id, lease_ms=lease, mono_ms=processes.mono_ms()
+            runner, host=processes.host(), boot_id=boot_id, lease_ms=lease, mono_ms=processes.mono_ms()
         ):
             continue
         known = started if runner.id == predecessor else None
@@ -67,7 +69,7 @@ def _recover_one(
     tell: Callable[[str], None],
 ) -> int:
     stuck: set[str] = set()
-    if same_boot and runner.host == socket.gethostname():
+    if same_boot and runner.host == processes.host():
         _put_down(runner)
         stuck = processes.kill_workers_trees(set(store.workers.ids(runner.id)))
     with store.write():

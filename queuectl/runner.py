@@ -154,6 +154,7 @@ class Runner:
         me = Identity(
             self.id, socket.gethostname(), self.boot, os.getpid(), processes.start_ticks(os.getpid()), mono
         )
+        self.me = me
         self.board.beat()
         with self.store.write():
             self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
@@ -175,6 +176,7 @@ class Runner:
         """Read the settings that workers obey."""
         get = self.store.settings.get
         self.grace_ms, self.snooze_ms, self.aging_ms = get("stop-grace"), get("snooze"), get("priority-aging")
+        self.beat_s: float = min(BEAT_S, get("lease") / 4000)  # four signs of life a lease
 
     def _loop(self) -> None:
         self.tend_chores()
@@ -230,7 +232,7 @@ class Runner:
     def timeout_s(self) -> float:
         """Return how long we may sleep."""
         now = time.monotonic()
-        due = [self.pulse.beat + BEAT_S - now, self.o.poll_s]
+        due = [self.pulse.beat + self.beat_s - now, self.o.poll_s]
         tend = self.executor.tend()
         if tend is not None:
             due.append(tend)
@@ -267,6 +269,7 @@ class Runner:
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
             self.chores.notice()
             self._heed_requests()
+            self._heed_eviction()
 
     def notice_dead_peers(self) -> bool:
         """Recover what other runners left, when it is time to look; return whether there was anything.
@@ -315,6 +318,19 @@ class Runner:
             self.executor.stop(key, "cancel", kill_after_ms=10_000)
         self.configure()
 
+    def _heed_eviction(self) -> None:
+        """Another took us for dead, and our jobs from us: end what still runs of them, and take our place again."""
+        if self.stopping is not None or self.store.workers.ids(self.id):
+            return
+        self.executor.withdraw()
+        for key in self.executor.running():
+            self.executor.stop(key, "stop", kill_after_ms=0)
+        with self.store.write():
+            self.store.workers.register(
+                self.workers, self.me, queues=self.o.queues, now_ms=processes.now_ms()
+            )
+        self.pulse.beat = 0.0
+
     def stop(self, how: str) -> None:
         """Claim nothing more; `wait` for running jobs, give them `grace`, or end them `now`."""
         if how == "grace":
@@ -352,7 +368,7 @@ class Runner:
         wanted = self.wanted()
         wall_due, mono_due = self.next_due
         due = (wall_due is not None and wall_due <= now) or (mono_due is not None and mono_due <= mono)
-        beating = clock - self.pulse.beat >= BEAT_S
+        beating = clock - self.pulse.beat >= self.beat_s
         if not (self.unsettled or beating or due or self._may_claim(wanted)):
             return
         try:

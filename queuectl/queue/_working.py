@@ -136,5 +136,6 @@ class Working(Base):
         from dataclasses import replace
 
         found = self._store.workers.all()
-        alive = {w.pid: processes.read(w.pid) is not None for w in found}
+        here = processes.host()  # the pid of a worker in another container means nothing to us
+        alive = {w.pid: w.host != here or processes.read(w.pid) is not None for w in found}
         return [w if alive[w.pid] else replace(w, state="stale") for w in found]
