@@ -1,0 +1,110 @@
+"""Too much of something: output, bytes of any kind, arguments, log."""
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from harness import await_true, runner_pid
+
+from queuectl import _sqlite
+from queuectl.model import State
+
+pytestmark = pytest.mark.process
+MIB = 1 << 20
+
+
+def test_endless_output_fills_neither_memory_nor_disk(q, start):
+    q.config.set("output-cap", "1M")
+    jobs = [q.enqueue("yes", timeout=1.5, kill_after=0.2, max_retries=1) for _ in range(2)]
+    start("-c", "2", "-s", "1")
+    runner = runner_pid(q)
+    live, most = Path(q.path).parent / "logs" / "live", 0
+
+    def over():
+        nonlocal most
+        most = max(most, sum(f.stat().st_blocks * 512 for f in live.iterdir() if f.exists()))
+        return all(q.show(j.id).job.state is State.DEAD for j in jobs)
+
+    await_true(over, what="the end of both")
+    high = next(
+        int(line.split()[1])
+        for line in Path(f"/proc/{runner}/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
+    assert high * 1024 < 64 * MIB
+    for job in jobs:
+        (run,) = q.show(job.id).runs
+        kept = b"".join(q.logs(job.id))
+        assert len(kept) <= MIB
+        assert run.stdout_bytes > 20 * MIB
+        assert kept.startswith(b"y\ny\n") and kept.endswith(b"y\n")
+    assert most < sum(q.show(j.id).runs[0].stdout_bytes for j in jobs) / 2
+
+
+def test_output_of_any_bytes_comes_back_as_it_was(q, start, tmp_path):
+    data = bytes(range(256)) + os.urandom(10_000) + b"\xff\xfe\x1b[31m\0\r"
+    (tmp_path / "bytes").write_bytes(data)
+    job = q.enqueue(f"cat {tmp_path}/bytes; cat {tmp_path}/bytes >&2")
+    assert start("--drain").wait(30) == 0
+    assert b"".join(q.logs(job.id)) == data
+    assert b"".join(q.logs(job.id, stderr=True)) == data
+    assert q.show(job.id).job.state is State.COMPLETED
+
+
+def test_a_command_that_the_kernel_refuses_is_one_failed_attempt_and_the_worker_lives(q, start):
+    def small_stack():
+        resource.setrlimit(
+            resource.RLIMIT_STACK, (512 << 10, 512 << 10)
+        )  # a quarter of it holds the arguments
+
+    job = q.enqueue("true " + "x" * 95_000, env={"FILLER": "y" * 60_000}, max_retries=1)
+    other = q.enqueue("true")
+    worker = start("-s", "1", preexec_fn=small_stack)
+    assert q.wait(other.id, timeout=20)
+    found = q.show(job.id)
+    assert (found.job.state, [r.outcome for r in found.runs]) == (State.DEAD, ["spawn"])
+    assert found.job.reason == "could not be started: Argument list too long: /bin/sh"
+    assert worker.poll() is None
+
+
+def wal_bytes(q):
+    return os.stat(q.path + "-wal").st_size
+
+
+def test_a_log_that_a_long_reader_let_grow_shrinks_again(q):
+    q.enqueue("true")
+    reader = _sqlite.Connection(q.path)
+    reader.sql.execute("begin")
+    reader.rows("select count(*) from jobs")
+    for _ in range(20):
+        q.enqueue_many([": " + "x" * 99_000] * 10)
+    assert wal_bytes(q) > 16 * MIB
+    reader.close()
+    for _ in range(3):
+        q.enqueue("true")
+    assert wal_bytes(q) < 8 * MIB
+
+
+def test_a_log_is_checkpointed_when_it_is_large_and_not_at_every_commit(q):
+    asked = []
+    q.enqueue_many([": " + "x" * 99_000] * 60)
+    q.enqueue("true")
+    q._store.connection.sql.set_trace_callback(asked.append)
+    for _ in range(20):
+        q.enqueue("true")
+    q._store.connection.sql.set_trace_callback(None)
+    assert sum("wal_checkpoint" in a for a in asked) <= 1
+
+
+def test_a_worker_with_few_file_handles_says_so_or_works(q, start):
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+    q.enqueue_many(["true"] * 20)
+    worker = start("-c", "2", "--drain", preexec_fn=few)
+    assert worker.wait(30) in (0, 1)
+    if worker.returncode:
+        assert "Too many open files" in worker.stdout.read()
+    else:
+        assert q.status().counts[State.COMPLETED] == 20
