@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite_utils
 
 VERSION = 1
-SHAPE = 3083796353  # `shape()` of a fresh database; a test holds that it is
+SHAPE = 3972057051  # `shape()` of a fresh database; a test holds that it is
 TABLES = frozenset(
     (
         "jobs",
@@ -117,6 +117,8 @@ create index jobs_failed_sig on jobs (error_sig) where state = 'failed';
 create index jobs_removable on jobs (finished_at_ms) where state in ('completed', 'cancelled');
 create index jobs_batch on jobs (batch) where batch is not null;
 create unique index jobs_slot on jobs (schedule, slot_ms) where schedule is not null;
+create index jobs_of_schedule on jobs (schedule) where schedule is not null
+  and state in ('scheduled', 'blocked', 'pending', 'processing', 'failed');
 create unique index jobs_unique on jobs (unique_key) where unique_key is not null and (
   unique_for = 'forever'
   or (unique_for = 'success' and state not in ('dead', 'cancelled'))
@@ -222,11 +224,13 @@ create table schedules (
   zone text not null,
   command text not null,
   fields text not null,
-  misfire text not null,
-  overlap text not null,
+  misfire text not null constraint schedule_misfire_known check (misfire in ('one', 'skip', 'all')),
+  overlap text not null constraint schedule_overlap_known check (overlap in ('skip', 'allow')),
   paused integer not null default 0,
   next_ms integer,
   last_ms integer,
+  skipped integer not null default 0,
+  error text,
   created_at_ms integer not null
 ) strict, without rowid;
 create index schedules_next on schedules (next_ms) where paused = 0;

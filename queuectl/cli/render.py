@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
-from queuectl.cli import queue_views
+from queuectl.cli import planned, queue_views
 from queuectl.cli.cells import columns, local, safe, size, span
 from queuectl.display import csv_cell, escape_terminal, mask_secrets
 
@@ -231,6 +231,9 @@ PAST = {
     "edit": "changed",
     "pause": "paused",
     "resume": "resumed",
+    "schedule pause": "paused",
+    "schedule resume": "resumed",
+    "schedule remove": "removed",
 }
 
 
@@ -278,6 +281,7 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     "WaitResult": _wait,
     "ConfigTable": _text,
     "str": _text,
+    **planned.HUMAN,
     **queue_views.HUMAN,
 }
 

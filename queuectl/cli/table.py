@@ -94,6 +94,13 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "delete",
         "prune",
     ),
+    "Schedules": (
+        "schedule add",
+        "schedule list",
+        "schedule pause",
+        "schedule resume",
+        "schedule remove",
+    ),
     "Workers": ("worker", "workers", "start-workers", "stop-workers", "pause", "resume"),
     "Queues": (
         "queue list",
@@ -166,7 +173,22 @@ EXTRAS: dict[str, Extra] = {
     "limit set": Extra("queuectl limit set db 2"),
     "limit unset": Extra("queuectl limit unset db"),
     "schedule add": Extra(
-        'queuectl schedule add nightly "0 3 * * *" -c "make backup"', {"c": "command"}, rest="command"
+        'queuectl schedule add nightly "0 3 * * *" -c "make backup" --timezone Europe/Berlin',
+        {"c": "command"},
+        {
+            **dict.fromkeys(("timeout", "kill_after", "backoff_max"), "TIME"),
+            **dict.fromkeys(("retry_on", "no_retry_on"), "RULES"),
+            "backoff": "SHAPE",
+            "cron": '"* * * * *"',
+            "misfire": "one|skip|all",
+            "overlap": "skip|allow",
+            "timezone": "ZONE",
+            "tag": "NAME,NAME",
+            "env": "NAME=VALUE",
+            "cwd": "DIR",
+        },
+        {"cwd": "folder"},
+        rest="command",
     ),
     "schedule list": Extra("queuectl schedule list"),
     "schedule remove": Extra("queuectl schedule remove nightly"),

@@ -11,6 +11,7 @@ from queuectl.queue._adding import Adding
 from queuectl.queue._groups import Config, DeadList, Dlq
 from queuectl.queue._looking import Looking
 from queuectl.queue._queues import LimitList, Limits, QueueList, Queues
+from queuectl.queue._schedules import Schedule
 from queuectl.queue._waiting import Waiting
 from queuectl.settings import ConfigChange
 
@@ -22,7 +23,7 @@ class Queue(Adding, Looking, Waiting, Acting):
         path: the database file; $QUEUECTL_DB, else data/queue.db under the current folder when None. Made on first use.
     """
 
-    _groups = {"config": Config, "dlq": Dlq, "queue": Queues, "limit": Limits}  # noqa: RUF012
+    _groups = {"config": Config, "dlq": Dlq, "queue": Queues, "limit": Limits, "schedule": Schedule}  # noqa: RUF012
     _python_only = (
         "start_workers", "stop_workers", "workers_running", "wait_async", "close", "path", "panel",
     )  # fmt: skip
@@ -30,7 +31,7 @@ class Queue(Adding, Looking, Waiting, Acting):
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(path)
         self.config, self.dlq = Config(self), Dlq(self)
-        self.queue, self.limit = Queues(self), Limits(self)
+        self.queue, self.limit, self.schedule = Queues(self), Limits(self), Schedule(self)
 
     def panel(self, *, basic: bool = False, read_only: bool = False) -> Any:
         """Show the control panel in a notebook; in one kernel the same one each time, so that a cell can be run again.
@@ -58,4 +59,14 @@ def command_line(*, lean: bool) -> type[Queue]:
     return CommandLine
 
 
-__all__ = ["Config", "ConfigChange", "DeadList", "Dlq", "LimitList", "Queue", "QueueList", "command_line"]
+__all__ = [
+    "Config",
+    "ConfigChange",
+    "DeadList",
+    "Dlq",
+    "LimitList",
+    "Queue",
+    "QueueList",
+    "Schedule",
+    "command_line",
+]

@@ -4,6 +4,7 @@
     ├── jobs         insert, look up, list, count
     ├── line         what a runner does in its transaction: settle, promote, claim, give back, recover
     ├── workers      register, beat, stop, forget
+    ├── schedules    cron entries, and the jobs of their slots
     ├── changes      what people do to jobs: cancel, retry, delete, bump, edit
     ├── queues       what each holds and obeys, breakers, limits
     └── settings     config, queues, control signals, events
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from queuectl._sqlite import Connection
 from queuectl.schema import open_database
@@ -25,6 +27,9 @@ from queuectl.store.line import Line
 from queuectl.store.queues import Queues
 from queuectl.store.settings import Settings
 from queuectl.store.workers import Workers
+
+if TYPE_CHECKING:
+    from queuectl.store.schedules import Schedules
 
 
 class Store:
@@ -45,6 +50,13 @@ class Store:
         self.settings = Settings(self.connection)
         self.changes = Changes(self.connection)
         self.queues = Queues(self.connection)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Cron entries; loaded only where they are asked for."""
+        from queuectl.store.schedules import Schedules
+
+        return Schedules(self.connection)
 
     def write(self) -> AbstractContextManager[Any]:
         """One write transaction; see `Connection.write`."""

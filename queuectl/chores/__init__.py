@@ -6,46 +6,14 @@ database when a runner starts, when somebody else has committed and when the clo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from queuectl.chores._chore import Chore, Moment
+from queuectl.chores.schedules import Schedules
 from queuectl.store import Store
 
 LOOK_MS = 100  # between two looks while others commit all the time
 CLOCK_SET_MS = 1000  # the wall clock against the monotonic one: more than this and somebody has set it (or the machine has slept)
-
-
-class Moment(NamedTuple):
-    """When a chore is asked, and whether the runner has nothing else to do."""
-
-    wall_ms: int
-    mono_ms: int
-    idle: bool = False
-
-
-class Chore(ABC):
-    """One kind of chore.
-
-    Args:
-        store: the queue's database.
-        tell: called with a line for whoever watches the worker.
-    """
-
-    def __init__(self, store: Store, tell: Callable[[str], None] = lambda _: None) -> None:
-        self.store, self.tell = store, tell
-
-    @abstractmethod
-    def look(self, now: Moment) -> None:
-        """Learn from the database what there is to do, and when. Reads only."""
-
-    @abstractmethod
-    def due_in_ms(self, now: Moment) -> int | None:
-        """Return how long until there is something to do (0 or less: now), or None; no reads."""
-
-    @abstractmethod
-    def tend(self, now: Moment) -> bool:
-        """Do a small piece, in short write transactions of its own; return whether jobs may have become pending."""
 
 
 class Chores:
@@ -97,6 +65,9 @@ class Chores:
         return abs((now.wall_ms - now.mono_ms) - (then.wall_ms - then.mono_ms)) > CLOCK_SET_MS
 
 
-def of_a_runner(store: Store, *, tell: Callable[[str], None]) -> Chores:  # noqa: ARG001
+def of_a_runner(store: Store, *, tell: Callable[[str], None]) -> Chores:
     """Return the chores of an ordinary runner."""
-    return Chores([])
+    return Chores([Schedules(store, tell)])
+
+
+__all__ = ["Chore", "Chores", "Moment", "of_a_runner"]

@@ -1,0 +1,41 @@
+"""What schedules look like to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from queuectl.cli.cells import local, safe
+
+Lines = Iterator[str]
+
+
+def _schedule(entry: Any) -> Lines:
+    """Say that an entry was added, and when its jobs come."""
+    yield f"Schedule added: {safe(entry.id)}"
+    for ms in entry.next_runs_ms:
+        yield f"  next: {local(ms)}"
+
+
+def _schedules(entries: Sequence[Any]) -> Lines:
+    """List entries with their next times, local time."""
+    if not entries:
+        yield "No schedules."
+    for n, entry in enumerate(entries):
+        if n:
+            yield ""
+        yield f"{safe(entry.id)}   {safe(entry.cron)}   {safe(entry.zone)}{'   PAUSED' if entry.paused else ''}"
+        yield f"  Command: {safe(entry.command)}"
+        yield f"  Queue: {safe(entry.fields.get('queue') or 'default')}   Misfire: {entry.misfire}   Overlap: {entry.overlap}"
+        if entry.next_runs_ms:
+            yield f"  Next: {', '.join(map(local, entry.next_runs_ms))}"
+        if entry.last_ms is not None:
+            yield f"  Last: {local(entry.last_ms)}   Skipped: {entry.skipped:,}"
+        if entry.error:
+            yield f"  Error: {safe(entry.error)}"
+
+
+HUMAN: dict[str, Callable[[Any], Lines]] = {
+    "Schedule": _schedule,
+    "Entries": _schedules,
+}
