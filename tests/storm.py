@@ -284,7 +284,13 @@ class Storm:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop the workers as a person would."""
+        """Stop the workers as a person would, once the one that was started last is up."""
+        store = self.queue._store
+        await_true(
+            lambda: all(f.runners(store) or f.process.poll() is not None for f in self.fleet),
+            30,
+            "the workers",
+        )
         self.queue.worker(stop=True)
         for worker in self.fleet:
             try:
