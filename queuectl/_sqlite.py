@@ -85,9 +85,17 @@ class Connection:
         self._wal: tuple[int, int] | None = None
 
     def configure(self) -> None:
-        """Set what a connection must set each time; the journal mode is part of the file."""
-        self.has_wal = not self.rollback_journal
-        sync = "extra" if self.rollback_journal else "full"
+        """Set what a connection must set each time; the journal mode is part of the file, which therefore decides.
+
+        Raises:
+            DatabaseBusy: the rollback journal is asked for, and others still hold the file with its write-ahead log.
+        """
+        mode = self.rows("pragma journal_mode")[0][0]
+        if self.rollback_journal and mode == "wal":
+            mode = self.rows("pragma journal_mode=delete")[0][0]
+        self.has_wal = mode == "wal"
+        self.rollback_journal = not self.has_wal
+        sync = "full" if self.has_wal else "extra"
         for pragma in (
             f"synchronous={sync}",
             "wal_autocheckpoint=0",
@@ -289,8 +297,7 @@ def create(path: str, fill: Callable[[Connection], None]) -> None:
     """
     folder = os.path.dirname(path)
     try:
-        if not os.path.isdir(folder):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+        _make_folder(folder)
         place.check_folder(folder)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as e:
@@ -302,10 +309,33 @@ def create(path: str, fill: Callable[[Connection], None]) -> None:
         if not os.path.lexists(path):
             _make(path, folder, fill)
             os.fsync(handle)
+            _sync_folder(os.path.dirname(folder))  # whoever made the folder may not have come to it yet
     except OSError as e:
         if isinstance(e, QueuectlError):
             raise
         raise DatabaseRefused(f"{path}: cannot be created: {e.strerror}") from None
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder and those above it that are missing, each one's name synced: a file is no safer than its path."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _make_folder(above)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    _sync_folder(above)
+
+
+def _sync_folder(folder: str) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return  # may be passed through but not listed; what lies in it was there before us
+    try:
+        os.fsync(handle)
     finally:
         os.close(handle)
 
