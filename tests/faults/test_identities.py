@@ -1,5 +1,6 @@
 """Who is dead is found out by facts: the process, its start, the boot, the clock of this boot; never by a number alone."""
 
+import os
 import signal
 import subprocess
 
@@ -26,8 +27,8 @@ def stranger():
 def claimed(q, **identity):
     """A job that runs under a runner of this identity, by default a live one: ourselves."""
     me = {
-        "id": "r1", "host": processes.host(), "boot_id": processes.boot_id(), "pid": processes.os.getpid(),
-        "pid_start": processes.start_ticks(processes.os.getpid()), "beat_mono_ms": processes.mono_ms(),
+        "id": "r1", "host": processes.host(), "boot_id": processes.boot_id(), "pid": os.getpid(),
+        "pid_start": processes.start_ticks(os.getpid()), "beat_mono_ms": processes.mono_ms(),
     }  # fmt: skip
     job, store = q.enqueue("true"), q._store
     with store.write():
@@ -49,6 +50,22 @@ def test_a_pid_that_was_given_to_a_stranger_is_neither_trusted_nor_killed(q, str
     found = processes.read(stranger.pid)
     processes.kill({stranger.pid}, signal.SIGKILL, {stranger.pid: found._replace(start=start - 100)})
     assert stranger.poll() is None
+
+
+def test_a_job_is_requeued_only_when_its_old_tree_is_dead(q):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    job = claimed(q, pid=gone.pid, pid_start=1)
+    env = {"QUEUECTL_RUN": f"{job.id}.1", "QUEUECTL_WORKER_ID": "w1", "PATH": os.environ["PATH"]}
+    tree = subprocess.Popen(["setsid", "sleep", "900"], env=env)
+    await_true(lambda: processes.cookies(tree.pid) == (f"{job.id}.1", "w1"), what="the mark of the job")
+    alive = []  # at the moment of the requeue, which nobody can see yet
+    assert (
+        recover(q._store, me="r2", boot_id=processes.boot_id(), tell=lambda _: alive.append(tree.poll())) == 1
+    )
+    tree.kill()
+    tree.wait()
+    assert alive == [-signal.SIGKILL]
 
 
 def test_after_a_restart_of_the_machine_nothing_is_waited_for_and_no_pid_is_killed(q, stranger):
@@ -81,9 +98,7 @@ def settle_all(q):
 
 @pytest.mark.parametrize(("silent_ms", "dead"), [(29_000, False), (31_000, True)])
 def test_a_live_process_counts_as_frozen_after_a_lease_of_silence(silent_ms, dead):
-    me = Runner(
-        "r", processes.host(), "b", processes.os.getpid(), processes.start_ticks(processes.os.getpid()), 100
-    )
+    me = Runner("r", processes.host(), "b", os.getpid(), processes.start_ticks(os.getpid()), 100)
     assert is_dead(me, host=processes.host(), boot_id="b", lease_ms=30_000, mono_ms=100 + silent_ms) is dead
 
 

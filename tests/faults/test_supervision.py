@@ -35,6 +35,36 @@ def test_when_the_supervisor_dies_its_runner_gives_back_and_everything_ends(q, s
     assert q.workers() == []
 
 
+def test_when_all_processes_die_at_once_the_next_worker_clears_up_first(q, start, tmp_path):
+    lock, marks = tmp_path / "lock", tmp_path / "marks"
+    marks.touch()
+    job = q.enqueue(
+        f"exec 9>>{lock}; flock -n 9 || {{ echo overlap >> {marks}; exit 0; }}; echo start >> {marks}; "
+        f"setsid sleep 1000 & (setsid sleep 1000 &); test $(grep -c start {marks}) -gt 1 || sleep 1000"
+    )
+    supervisor = start("-s", "1")
+    await_true(lambda: len(job_processes(q.path)) >= 4, what="the job's tree")
+    old = set(job_processes(q.path))
+    victims = [supervisor.pid]
+    pid = runner_pid(q)
+    while pid != supervisor.pid:
+        victims.append(pid)
+        pid = processes.read(pid).ppid
+    for number in (
+        signal.SIGSTOP,
+        signal.SIGKILL,
+    ):  # stopped first, so that none can do anything about the others' end
+        for pid in victims:
+            os.kill(pid, number)
+    supervisor.wait()
+    await_true(lambda: not any(processes.read(pid) for pid in victims), what="the end of all")
+    assert set(job_processes(q.path)) & old, "nothing is left for the next worker to clear up"
+    start("-s", "1")
+    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="the second run")
+    assert marks.read_text().split() == ["start", "start"]
+    assert not set(job_processes(q.path)) & old
+
+
 STARTER = """
 import sys, threading
 from queuectl.queue import Queue

@@ -1,0 +1,40 @@
+"""The table of faults tells the truth: every test it names exists, and every fault has one or says in plain words why not."""
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+PAGE = TESTS.parent / "docs" / "guarantees.md"
+FAULTS = 42
+
+
+def rows():
+    found = re.findall(r"^\| (F\d+) \| (.+?) \| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.M)
+    return {number: (promise, tests) for number, _, promise, tests in found}
+
+
+def functions(path):
+    return {
+        n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)
+    }
+
+
+def named(text):
+    return re.findall(r"`([a-z_/]+\.py)::(test_\w+)`", text)
+
+
+def test_every_fault_has_a_row():
+    assert list(rows()) == [f"F{n}" for n in range(1, FAULTS + 1)]
+
+
+def test_every_row_names_a_test_or_says_why_not():
+    for number, (promise, tests) in rows().items():
+        assert named(tests) or promise.startswith(("*open*: ", "*not here*: ")), number
+
+
+def test_every_test_that_the_page_names_exists():
+    pairs = named(PAGE.read_text(encoding="utf-8"))
+    assert len(pairs) > 60
+    missing = [f"{file}::{name}" for file, name in pairs if name not in functions(TESTS / file)]
+    assert missing == []
