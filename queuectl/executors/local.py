@@ -7,11 +7,8 @@ only slot threads spawn, so the children of its *main* thread are exactly what j
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import deque
@@ -20,56 +17,13 @@ from queue import Empty, SimpleQueue
 
 from queuectl import processes
 from queuectl.executors import Done
-from queuectl.executors.spool import Spool
+from queuectl.executors.slot import Slot
+from queuectl.executors.spawn import CannotStart, close_on_exec
+from queuectl.executors.trees import Trees
 from queuectl.lifecycle import Claimed, Ended
 
-RESULT_MAX = 1_000_000  # characters of JSON
 FLUSH_S = 0.02  # a finished run is recorded at most about this late while more jobs are at hand
 STUCK_S = 5.0  # after KILL, until a process that does not go counts as stuck
-OURS = "QUEUECTL_"  # variables that a job gets from us and never from our own environment
-
-
-class Slot:
-    """One worker: its thread's state, written by the thread and read by the main thread."""
-
-    def __init__(self, index: int, worker_id: str, folder: str, *, cap: int) -> None:
-        self.index, self.worker_id = index, worker_id
-        self.stdout, self.stderr = (
-            Spool(os.path.join(folder, f"{worker_id}.{ext}"), cap=cap) for ext in ("out", "err")
-        )
-        self.result = os.path.join(folder, f"{worker_id}.result")  # QUEUECTL_RESULT of its jobs
-        self.job: Claimed | None = None
-        self.pid = 0
-        self.started_mono = 0.0
-        self.stopped: str | None = None
-        self.kill_at: float | None = None
-        self.warned = False
-        self.released = threading.Event()
-        self.taken = 0
-        self.retire = False
-        self.spool_seen = 0
-
-    def take_result(self) -> str | None:
-        """Take the JSON that a job left as its result; None when it left none, or something else."""
-        try:
-            with open(self.result, encoding="utf-8") as f:
-                text = f.read(RESULT_MAX + 1)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            text = ""
-        os.unlink(self.result)
-        try:
-            return json.dumps(json.loads(text), ensure_ascii=False) if len(text) <= RESULT_MAX else None
-        except (ValueError, RecursionError):
-            return None
-
-    def discard(self) -> None:
-        """Close and remove the slot's files."""
-        self.stdout.discard()
-        self.stderr.discard()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.result)
 
 
 class LocalExecutor:
@@ -97,20 +51,24 @@ class LocalExecutor:
         self.folder = folder
         self.live = os.path.join(folder, "live")
         os.makedirs(self.live, mode=0o700, exist_ok=True)
-        self.database, self.limit = database, limit
-        self.on_start = started
-        self.slots = [Slot(i, w, self.live, cap=output_cap) for i, w in enumerate(worker_ids)]
+        self.limit, self.on_start = limit, started
+        close_on_exec()
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.slots = [
+            Slot(i, w, folder=self.live, cap=output_cap, stdin=self._null, database=database)
+            for i, w in enumerate(worker_ids)
+        ]
+        self._trees = Trees(self.slots, self.running)
         self.capacity = len(self.slots)
         self._todo: SimpleQueue[Claimed | None] = SimpleQueue()
         self._done: deque[tuple[Slot, Claimed, Ended, bool]] = deque()
         self._closing: list[tuple[Slot, Claimed, Ended, float]] = []
-        self._strays: dict[tuple[int, int], set[tuple[int, int]]] = {}
         self.last_poll = 0.0
+        self.last_end = time.monotonic()  # of a run, or of the time when there was none
+        self._broken: BaseException | None = None
         self._in_flight = self._given = 0
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._children = processes.open_children(os.getpid(), threading.get_native_id())
-        self._env = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         self._threads = [
             threading.Thread(target=self._work, args=(s,), name=f"slot-{s.index}", daemon=True)
             for s in self.slots
@@ -126,6 +84,8 @@ class LocalExecutor:
 
     def submit(self, batch: Sequence[Claimed]) -> None:
         """Queue claimed jobs for the slots."""
+        if not self._in_flight:
+            self.last_end = time.monotonic()
         self._in_flight += len(batch)
         self._given += len(batch)
         for job in batch:
@@ -180,7 +140,11 @@ class LocalExecutor:
 
     def poll(self) -> list[Done]:
         """Return what has ended and left nothing behind."""
+        if self._broken is not None:
+            raise RuntimeError(f"a slot's thread broke: {self._broken!r}") from self._broken
         self.last_poll = time.monotonic()
+        if self._done:
+            self.last_end = self.last_poll
         out = []
         while self._done:
             slot, job, ended, clean = self._done.popleft()
@@ -200,7 +164,7 @@ class LocalExecutor:
             if job is not None and (job.seq, job.run) == key and (slot.stopped is None or kill_after_ms == 0):
                 slot.stopped = slot.stopped or why
                 slot.kill_at = time.monotonic() + kill_after_ms / 1000
-                self._signal_tree(slot, job, signal.SIGTERM if kill_after_ms else signal.SIGKILL)
+                self._trees.signal(slot, job, signal.SIGTERM if kill_after_ms else signal.SIGKILL)
 
     def tend(self) -> float | None:
         """Enforce limits, second kills and output caps; return seconds until something is due."""
@@ -212,7 +176,7 @@ class LocalExecutor:
                 continue
             if slot.kill_at is not None:
                 if now >= slot.kill_at:
-                    self._signal_tree(slot, job, signal.SIGKILL)
+                    self._trees.signal(slot, job, signal.SIGKILL)
                     slot.kill_at = now + 0.1
                 due.append(slot.kill_at - now)
             elif job.timeout_ms is not None:
@@ -234,7 +198,7 @@ class LocalExecutor:
             if now < end - int(before) / 1000:
                 return end - int(before) / 1000 - now
             slot.warned = True
-            self._signal_tree(slot, job, signal.Signals[f"SIG{name}"])
+            self._trees.signal(slot, job, signal.Signals[f"SIG{name}"])
         return end - now
 
     def _cap(self, slot: Slot, now: float) -> float:
@@ -260,39 +224,6 @@ class LocalExecutor:
 
     # --- trees ---
 
-    def _own(self, slot: Slot, job: Claimed, pid: int, procs: dict[int, processes.Proc]) -> set[int]:
-        """Return the living processes of a run: by session, group, ancestry, cookie, or because nobody else can own them."""
-        roots = {
-            p.pid
-            for p in procs.values()
-            if pid and (p.pid == pid or p.session == pid or p.pgrp == pid) and p.pid != os.getpid()
-        }
-        leaders = {s.pid for s in self.slots if s.pid and s is not slot}
-        me, key = os.getpid(), (job.seq, job.run)
-        mine = (f"{job.id}.{job.run}", slot.worker_id)
-        alive = set()
-        for p in procs.values():
-            if p.ppid != me or p.pid in leaders or p.pid in roots:
-                continue
-            stray = (p.pid, p.start)
-            alive.add(stray)
-            cookie = processes.cookies(p.pid)
-            if cookie is None:
-                # It wiped its environment: its owner is among the jobs that ran when it was first seen.
-                others = set(self.running())
-                suspects = self._strays.setdefault(stray, others | {key})
-                suspects &= others | {key}
-                if suspects == {key}:
-                    roots.add(p.pid)
-            elif cookie == mine:
-                roots.add(p.pid)
-        self._strays = {k: v for k, v in self._strays.items() if k in alive}
-        return processes.descendants(roots, procs) - leaders - {me}
-
-    def _signal_tree(self, slot: Slot, job: Claimed, number: int) -> None:
-        procs = processes.table()
-        processes.kill(self._own(slot, job, slot.pid, procs), number, procs)
-
     def _close_trees(self) -> list[Done]:
         """Kill what ended jobs left behind; a job has ended when nothing of it lives."""
         out, still = [], []
@@ -300,7 +231,7 @@ class LocalExecutor:
         now = time.monotonic()
         procs = processes.table()
         for slot, job, ended, since in self._closing:
-            left = set() if job.keep_children else self._own(slot, job, slot.pid, procs)
+            left = set() if job.keep_children else self._trees.of(slot, job, procs)
             patient = slot.stopped is not None and slot.kill_at is not None and now < slot.kill_at
             if left and not patient:
                 refused = processes.kill(left, signal.SIGKILL, procs)
@@ -314,7 +245,7 @@ class LocalExecutor:
                 continue
             self._collect(slot, job, ended, renew=bool(job.keep_children) or ended.stopped == "stuck")
             out.append(Done(job, slot.worker_id, ended))
-            self._rest(slot)
+            slot.rest()
             slot.released.set()
         self._closing = still
         return out
@@ -332,6 +263,15 @@ class LocalExecutor:
     # --- the slot's side ---
 
     def _work(self, slot: Slot) -> None:
+        try:
+            self._take_jobs(slot)
+        except (
+            BaseException
+        ) as e:  # a bug: the runner must not go on with a slot less and a job that never ends
+            self._broken = e
+            os.eventfd_write(self._event, 1)
+
+    def _take_jobs(self, slot: Slot) -> None:
         while not slot.retire and (self.limit is None or slot.taken < self.limit):
             job = self._todo.get()
             if job is None:
@@ -340,7 +280,7 @@ class LocalExecutor:
             clean, ended = self._run(slot, job)
             self._done.append((slot, job, ended, clean))
             if clean:
-                self._rest(slot)
+                slot.rest()
             if (
                 not clean
                 or self._todo.qsize() <= self.capacity
@@ -351,17 +291,6 @@ class LocalExecutor:
                 slot.released.wait()
                 slot.released.clear()
 
-    @staticmethod
-    def _rest(slot: Slot) -> None:
-        slot.job, slot.pid, slot.stopped, slot.kill_at, slot.warned, slot.spool_seen = (
-            None,
-            0,
-            None,
-            None,
-            False,
-            0,
-        )
-
     def _run(self, slot: Slot, job: Claimed) -> tuple[bool, Ended]:
         slot.started_mono = time.monotonic()
         started = processes.now_ms()
@@ -369,20 +298,11 @@ class LocalExecutor:
         # Before the spawn: a job can kill its worker sooner than the worker could note that it has started.
         self.on_start(slot.index, job, 0, slot.worker_id)
         try:
-            env = self._environment(slot, job)
-            child = subprocess.Popen(
-                ["/bin/sh", "-c", job.command], stdin=self._null, stdout=slot.stdout.handle, stderr=slot.stderr.handle,
-                cwd=job.cwd, env=env, start_new_session=True,
-            )  # fmt: skip
-        except (OSError, ValueError) as e:
-            why = getattr(e, "strerror", None) or str(e)
-            return True, Ended(
-                started, processes.now_ms(), spawn_error=f"{why}: {getattr(e, 'filename', None) or '/bin/sh'}"
-            )
-        slot.pid = child.pid
-        self.on_start(slot.index, job, child.pid, slot.worker_id)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = 0  # reaped here: Popen must not wait for a pid that may be somebody else's by now
+            slot.pid = pid = slot.start(job)
+        except CannotStart as e:
+            return True, Ended(started, processes.now_ms(), spawn_error=f"{e.strerror}: {e.filename}")
+        self.on_start(slot.index, job, pid, slot.worker_id)
+        _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
         took = max(0, round((time.monotonic() - slot.started_mono) * 1000))
         ended = Ended(
@@ -394,29 +314,5 @@ class LocalExecutor:
         self._collect(slot, job, ended, renew=False)
         return True, ended
 
-    def _environment(self, slot: Slot, job: Claimed) -> dict[str, str]:
-        env = {
-            **self._env,
-            "QUEUECTL_JOB_ID": job.id,
-            "QUEUECTL_RUN": f"{job.id}.{job.run}",
-            "QUEUECTL_ATTEMPT": str(job.attempts + 1),
-            "QUEUECTL_MAX_RETRIES": str(job.max_retries),
-            "QUEUECTL_QUEUE": job.queue,
-            "QUEUECTL_WORKER_ID": slot.worker_id,
-            "QUEUECTL_DB": self.database,
-            "QUEUECTL_RESULT": slot.result,
-        }
-        if job.env is not None:
-            env.update(json.loads(job.env))
-        return env
-
     def _collect(self, slot: Slot, job: Claimed, ended: Ended, *, renew: bool) -> None:
-        """Take what the run wrote; `renew` gives the slot new spool files."""
-        place = os.path.join(self.folder, f"{job.id}.{job.run}")
-        out, err = (
-            slot.stdout.take(place + ".out", renew=renew),
-            slot.stderr.take(place + ".err", renew=renew),
-        )
-        ended.stdout_bytes, ended.stdout, ended.stdout_file = out
-        ended.stderr_bytes, ended.stderr, ended.stderr_file = err
-        ended.result = slot.take_result()
+        slot.collect(ended, os.path.join(self.folder, f"{job.id}.{job.run}"), renew=renew)

@@ -55,9 +55,9 @@ class Spool:
         size = self.size()
         if size > INLINE_MAX:
             text = os.pread(self.handle, INLINE_MAX, size - INLINE_MAX)
-            self._keep(place, size)
+            kept = self._keep(place, size)
             self._renew()
-            return Taken(size, text, os.path.basename(place))
+            return Taken(size, text, os.path.basename(place) if kept else None)
         text = os.pread(self.handle, size, 0) if size else b""
         if renew:
             self._renew()
@@ -66,14 +66,30 @@ class Spool:
         return Taken(size, text, None)
 
     def _renew(self) -> None:
-        self.discard()
-        self.handle = self._open()
-
-    def _keep(self, place: str, size: int) -> None:
-        """Keep a large output: whole when it is within the cap, else its head and tail."""
-        if size <= self.cap:
-            os.rename(self.path, place)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        try:
+            new = self._open()
+        except OSError:  # no space for a new one: the old one, emptied, serves as well
+            os.ftruncate(self.handle, 0)
             return
+        os.close(self.handle)
+        self.handle = new
+
+    def _keep(self, place: str, size: int) -> bool:
+        """Keep a large output, whole when it is within the cap, else its head and tail; return False when the disk has no space for it."""
+        try:
+            if size <= self.cap:
+                os.rename(self.path, place)
+            else:
+                self._shorten(place, size)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(place)
+            return False
+        return True
+
+    def _shorten(self, place: str, size: int) -> None:
         half = self.cap // 2
         note = f"\n[… {size - 2 * half:,} bytes left out …]\n".encode()
         with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as out:
