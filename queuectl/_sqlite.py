@@ -75,6 +75,8 @@ class Connection:
         self.rollback_journal = place.rollback_wanted()
         self.has_wal = False
         self.wal_bytes = 0
+        self._page = 4096
+        self._commits, self._commits_due, self._bytes_due = 0, 1, CHECKPOINT_BYTES
         uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=rw"
         with translated(path):
             self.sql: sqlite3.Connection = sqlite3.connect(
@@ -105,6 +107,7 @@ class Connection:
             "temp_store=memory",
         ):
             self.rows(f"pragma {pragma}")
+        self._page = int(self.rows("pragma page_size")[0][0])
 
     def close(self) -> None:
         """Close the connection, unless it was inherited through fork."""
@@ -156,6 +159,7 @@ class Connection:
         try:
             yield self.sql
             self.sql.execute("commit")
+            self._commits += 1
         except BaseException as e:
             if self.sql.in_transaction:
                 self.sql.execute("rollback")
@@ -207,16 +211,22 @@ class Connection:
         sibling = Connection(self.path, waiting=self.waiting)
         try:
             sibling._begin()
-            self.rows("pragma wal_checkpoint(passive)")
+            _, frames, moved = self.rows("pragma wal_checkpoint(passive)")[0]
             sibling.sql.execute("rollback")
         finally:
             sibling.close()
+        # A log that was moved is written from its start again, but its file keeps its size: from then on our commits are counted.
+        logged = max(1, frames) * self._page
+        self._commits_due = max(1, round(self._commits * CHECKPOINT_BYTES / logged)) if moved >= frames else 1
+        self._bytes_due = self.wal_bytes + CHECKPOINT_BYTES
+        self._commits = 0
 
     def checkpoint_if_large(self) -> None:
-        """Checkpoint when the log has passed 4 MiB."""
-        if self.wal_bytes > CHECKPOINT_BYTES:
+        """Checkpoint when the log has passed about 4 MiB."""
+        if self.wal_bytes > CHECKPOINT_BYTES and (
+            self._commits >= self._commits_due or self.wal_bytes > self._bytes_due
+        ):
             self.checkpoint()
-            self.wal_bytes = 0
 
     def fault(self, error: sqlite3.DatabaseError) -> QueuectlError:
         """Return an engine's error in our words."""

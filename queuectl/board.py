@@ -16,7 +16,7 @@ _RUN = struct.Struct("<qq")
 _WORD = struct.Struct("<q")
 RING = 512  # runs remembered of each slot: more than can be on their way at once, so that none is forgotten before it is recorded
 _SLOT_BYTES = _WORD.size + RING * _RUN.size
-_BEAT, _ASKED, _BORN, _SOLO = 0, 8, 16, 24
+_BEAT, _ASKED, _BORN, _SOLO, _PID, _TICKS = 0, 8, 16, 24, 32, 40
 
 
 class Board:
@@ -37,6 +37,15 @@ class Board:
         """Return how long the runner has been silent, milliseconds."""
         return processes.mono_ms() - self._get(_BEAT)
 
+    def runner_is(self, pid: int, ticks: int) -> None:
+        """Say which process the runner is: its pid and when it started, in clock ticks since boot."""
+        _WORD.pack_into(self._m, _TICKS, ticks)
+        _WORD.pack_into(self._m, _PID, pid)
+
+    def runner(self) -> tuple[int, int]:
+        """Return the runner's pid and start; (0, …) when there is none yet."""
+        return self._get(_PID), self._get(_TICKS)
+
     def started(self, slot: int, seq: int, run: int) -> None:
         """Say that a slot starts a run."""
         ring = _HEADER + slot * _SLOT_BYTES
@@ -54,7 +63,8 @@ class Board:
         return frozenset(found)
 
     def clear(self) -> None:
-        """Forget all runs."""
+        """Forget all runs, and the runner."""
+        self.runner_is(0, 0)
         for slot in range(self.slots):
             _WORD.pack_into(self._m, _HEADER + slot * _SLOT_BYTES, 0)
 

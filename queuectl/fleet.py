@@ -1,7 +1,7 @@
 """The fleet: runners as processes — supervised in the foreground, started in the background, listed and stopped.
 
-The supervisor holds no connection and no truth: it forks a runner, waits, and when the runner dies it kills whatever was adopted
-from it and forks the next, which recovers the jobs. It tells a frozen runner by the board.
+The supervisor holds no connection and no truth: it forks a keeper, which forks the runner; when the runner dies the keeper kills whatever it
+adopted from it, and the supervisor starts the next, which recovers the jobs. It tells a frozen runner by the board.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from queuectl import processes
+from queuectl import keeper, processes
 from queuectl.board import Board
 from queuectl.errors import WorkerStartFailed
 from queuectl.model import Worker
@@ -24,9 +23,11 @@ from queuectl.runner import Options, serve
 from queuectl.store import Store
 from queuectl.store.jobs import new_id
 
+if TYPE_CHECKING:
+    import subprocess
+
 RESTART_S = (0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # pause before the n-th restart in a row
 CALM_S = 10.0  # a runner that lived this long starts the row anew
-FAULT = 3
 SCRUBBED = (
     "FORCE_COLOR",
     "CLICOLOR",
@@ -50,9 +51,8 @@ class Supervisor:
     def __init__(self, options: Options, *, lease_ms: int) -> None:
         self.o, self.lease_ms = options, lease_ms
         self.board = Board(options.count)
-        self.solo_board = Board(1)
-        self.runner, self.runner_id = 0, ""
-        self.solos: dict[int, str] = {}
+        self.runner, self.runner_id = 0, ""  # its keeper's pid, its id
+        self.solos: dict[int, Board] = {}  # by their keepers' pids
         self.stops = 0
         self.exit_code = 0
         self.failures = 0  # deaths of runners in a row
@@ -60,7 +60,6 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until the runner ends by itself; return the exit code."""
         processes.require_linux()
-        processes.become_subreaper()
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -98,12 +97,10 @@ class Supervisor:
         )
 
     def _start_solo(self) -> None:
-        name = new_id()
         self.board.solo_born()
-        pid = self._fork(
-            replace(self.o, count=1, limit=None, drain=False, solo=True), self.solo_board, id=name
-        )
-        self.solos[pid] = name
+        board = Board(1)
+        pid = self._fork(replace(self.o, count=1, limit=None, drain=False, solo=True), board, id=new_id())
+        self.solos[pid] = board
 
     def _fork(self, options: Options, board: Board, **history: Any) -> int:
         me = os.getpid()
@@ -111,22 +108,17 @@ class Supervisor:
         pid = os.fork()
         if pid:
             return pid
-        code = FAULT
+        code = keeper.FAULT
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()  # Ctrl-C reaches the supervisor only, which passes it on
-            if processes.die_with_parent(signal.SIGTERM, me):
-                code = serve(options, board, parent=me, **history)
-        except BaseException as e:
-            sys.stderr.write(f"queuectl: unexpected {type(e).__name__} in a worker: {e}\n")
-            if os.environ.get("QUEUECTL_TRACEBACK"):
-                import traceback
 
-                traceback.print_exc()
-            sys.stderr.flush()
+            def run() -> int:
+                return _guarded(options, board, supervisor=me, **history)
+
+            code = keeper.keep(run, supervisor=me, board=board)
         finally:
-            sys.stdout.flush()
             os._exit(code)
 
     # --- watching ---
@@ -147,9 +139,9 @@ class Supervisor:
                 return
             code = os.waitstatus_to_exitcode(status)
             if pid in self.solos:
-                del self.solos[pid]
-                if code != 0:
-                    self._clear_tree()
+                board = self.solos.pop(pid)
+                if code < 0:
+                    self._end_orphan(board)
                 self.board.solo_ended()
                 if self.runner:
                     os.kill(self.runner, signal.SIGUSR1)  # there may be a job to recover, and a slot is back
@@ -158,12 +150,13 @@ class Supervisor:
 
     def _runner_ended(self, code: int) -> None:
         self.runner = 0
-        if code in (0, FAULT):
+        if code in (0, keeper.FAULT):
             self.exit_code = 1 if code else 0
             for pid in self.solos:
                 os.kill(pid, signal.SIGTERM)
             return
-        self._clear_tree()
+        if code < 0:
+            self._end_orphan(self.board)
         started, dead = self.board.runs(), self.runner_id
         if self.stops:
             self._recover_and_leave()
@@ -185,20 +178,34 @@ class Supervisor:
         os.waitpid(pid, 0)
 
     def _watch(self) -> None:
-        if self.runner and self.board.silent_ms() > self.lease_ms:
-            os.kill(self.runner, signal.SIGKILL)
+        if not self.runner or (silent := self.board.silent_ms()) <= self.lease_ms:
+            return
+        # The keeper may kill its child without a doubt about who that is; if it is frozen too, it goes.
+        os.kill(self.runner, keeper.ORPHANED if silent < 2 * self.lease_ms else signal.SIGKILL)
 
-    def _clear_tree(self) -> None:
-        """Kill all that was adopted from a dead runner: whatever is below us and not below a living runner."""
+    def _end_orphan(self, board: Board) -> None:
+        """The keeper was killed, and the kernel with it the runner: wait until that has gone, so that the next may take its place."""
+        pid, start = board.runner()
         deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            procs = processes.table()
-            ours = processes.descendants({p.pid for p in procs.values() if p.ppid == os.getpid()}, procs)
-            kept = processes.descendants({p for p in (self.runner, *self.solos) if p}, procs)
-            left = ours - kept
-            if not left or processes.kill(left, signal.SIGKILL, procs) == left:
-                break
-            time.sleep(0.002)
+        while pid and processes.is_alive(pid, start) and time.monotonic() < deadline:
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+
+
+def _guarded(options: Options, board: Board, **history: Any) -> int:
+    """Run a runner; a bug in it says its name."""
+    try:
+        return serve(options, board, **history)
+    except BaseException as e:
+        sys.stderr.write(f"queuectl: unexpected {type(e).__name__} in a worker: {e}\n")
+        if os.environ.get("QUEUECTL_TRACEBACK"):
+            import traceback
+
+            traceback.print_exc()
+        sys.stderr.flush()
+        return keeper.FAULT
+    finally:
+        sys.stdout.flush()
 
 
 def supervise(options: Options, *, lease_ms: int) -> int:
@@ -230,6 +237,8 @@ def start_background(
     """
     folder = os.path.join(os.path.dirname(options.database), "logs")
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    import subprocess  # here only: a foreground worker has no use for it
+
     log = os.path.join(folder, f"worker-{new_id()}.log")
     before = {w.id for w in store.workers.all()}
     env = {

@@ -6,27 +6,28 @@ with short jobs one commit serves dozens of them; with long ones every end is wr
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
 import select
 import signal
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from queuectl import causes, lifecycle, processes
+from queuectl import keeper, lifecycle, processes
 from queuectl.board import Board
 from queuectl.chores import Chores, Moment, of_a_runner
 from queuectl.errors import DiskFull, QueuectlError
 from queuectl.executors import Done
 from queuectl.executors.local import FLUSH_S, LocalExecutor
 from queuectl.lifecycle import Claimed, Verdict
-from queuectl.model import FINAL, Outcome, State
+from queuectl.model import State
 from queuectl.recovery import recover
 from queuectl.report import Report, say
+from queuectl.settling import settled
 from queuectl.store import Store
 from queuectl.store.jobs import new_id
 from queuectl.store.line import Settled
@@ -37,6 +38,7 @@ BEAT_S = 2.0
 PEERS_S = 1.0
 AHEAD_S = 0.05  # of work claimed ahead while jobs are shorter than this
 AHEAD_MAX = 256
+STRANDED_S = 0.25  # without an end, after which jobs claimed ahead are given back
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
 BUSY_LOOK_S = 0.2  # how often a full runner looks for stop signals and cancels
 
@@ -74,7 +76,7 @@ class Runner:
         started: the runs that the runner before this one had started when it died, or None when there was none.
         predecessor: that runner's id.
         id: our own id; a random one when None.
-        parent: the supervisor's pid; when it is no longer our parent we are alone.
+        supervisor: the supervisor's pid; 0 when nobody starts companions.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Runner:
         started: frozenset[tuple[int, int]] | None = None,
         predecessor: str | None = None,
         id: str | None = None,
-        parent: int = 0,
+        supervisor: int = 0,
     ) -> None:
         self.o, self.board = options, board
         self.id = id or new_id()
@@ -104,7 +106,8 @@ class Runner:
         self.next_due: tuple[int | None, int | None] = (None, None)
         self.others_wrote = True
         self.chores = Chores([]) if options.solo else of_a_runner(self.store, tell=self._tell)
-        self.parent = parent
+        self.supervisor = supervisor
+        self.gone: set[str] = set()  # workers that have ended before their runner
         self._signals = 0
         self._complained = -math.inf  # when a full disk was last complained of
 
@@ -119,6 +122,8 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGUSR1, self._on_companion)
+        signal.signal(keeper.ORPHANED, self._on_orphaned)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, keeper.SIGNALS)
         self.register()
         folder = os.path.join(os.path.dirname(self.o.database), "logs")
         self.executor = LocalExecutor(
@@ -152,14 +157,15 @@ class Runner:
         """Write our workers' rows, then recover what dead runners left."""
         now, mono = processes.now_ms(), processes.mono_ms()
         me = Identity(
-            self.id, socket.gethostname(), self.boot, os.getpid(), processes.start_ticks(os.getpid()), mono
+            self.id, os.uname().nodename, self.boot, os.getpid(), processes.start_ticks(os.getpid()), mono
         )
         self.me = me
         self.board.beat()
         with self.store.write():
             self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
             self.store.workers.register(self.workers, me, queues=self.o.queues, now_ms=now)
-            self.stop_generation = self.store.settings.signal_state("stop")[0]
+            wanted = self.store.workers.requests(self.id)
+        self.stop_generation, self.config_generation = wanted.stop_generation, wanted.config_generation
         self.pulse.beat = self.pulse.peers = time.monotonic()
         self.version = self.store.connection.data_version()
         self.configure()
@@ -249,6 +255,8 @@ class Runner:
             due.append(FLUSH_S)
         if self.stopping is None and (chore := self.chores.next_due_s(self._moment())) is not None:
             due.append(chore)
+        if self.executor.queued():
+            due.append(STRANDED_S)
         if not self._listening or self.watch.handle is None:
             due.append(BUSY_LOOK_S)
         return max(0.0, min(due))
@@ -301,11 +309,20 @@ class Runner:
         return Moment(processes.now_ms(), processes.mono_ms(), idle=self.executor.in_flight() == 0)
 
     def _heed_requests(self) -> None:
-        generation, how = self.store.settings.signal_state("stop")
-        if generation > self.stop_generation:
-            self.stop_generation = generation
-            self.stop("now" if how == "now" else "wait")
-        asked = self.store.workers.asked_to_stop(self.id)
+        wanted = self.store.workers.requests(self.id)
+        if wanted.config_generation != self.config_generation:
+            self.configure()
+            self.config_generation = wanted.config_generation
+        if wanted.stop_generation > self.stop_generation:
+            self.stop_generation = wanted.stop_generation
+            self.stop("now" if wanted.stop_how == "now" else "wait")
+        if wanted.is_asked_to_stop:
+            self._retire(self.store.workers.asked_to_stop(self.id))
+        if wanted.has_cancels:
+            for key in self.store.line.to_cancel([*self.workers]):
+                self.executor.stop(key, "cancel", kill_after_ms=10_000)
+
+    def _retire(self, asked: Mapping[str, str]) -> None:
         for worker, how in asked.items():
             self.executor.retire(worker)
             if how == "now":
@@ -314,9 +331,6 @@ class Runner:
                         self.executor.stop(key, "stop", kill_after_ms=2000)
         if asked and len(asked) == len(self.workers) and self.stopping is None:
             self.stop("wait")
-        for key in self.store.line.to_cancel([*self.workers]):
-            self.executor.stop(key, "cancel", kill_after_ms=10_000)
-        self.configure()
 
     def _heed_eviction(self) -> None:
         """Another took us for dead, and our jobs from us: end what still runs of them, and take our place again."""
@@ -342,10 +356,12 @@ class Runner:
                 self.executor.stop(key, "stop", kill_after_ms=500)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
-        # Asked to stop by our parent's death (PDEATHSIG) nothing may stay behind unsupervised.
-        self._signals += 2 if os.getppid() != self.parent else 1
+        self._signals += 1
         if self.stopping in ("grace", "now"):
             self._signals = 2
+
+    def _on_orphaned(self, _number: int, _frame: object) -> None:
+        self._signals = 2  # at once: nothing may run unsupervised
 
     def _on_companion(self, _number: int, _frame: object) -> None:
         self.pulse.peers = self.pulse.solo = 0.0
@@ -369,7 +385,7 @@ class Runner:
         wall_due, mono_due = self.next_due
         due = (wall_due is not None and wall_due <= now) or (mono_due is not None and mono_due <= mono)
         beating = clock - self.pulse.beat >= self.beat_s
-        if not (self.unsettled or beating or due or self._may_claim(wanted)):
+        if not (self.unsettled or beating or due or self._is_stuck() or self._may_claim(wanted)):
             return
         try:
             self._write(wanted, now=now, mono=mono, beating=beating)
@@ -394,13 +410,16 @@ class Runner:
             lifecycle.settle(d.job, d.ended, mono_ms=mono, dice=random.random(), snooze_ms=self.snooze_ms)
             for d in ended
         ]
-        rows = [self._settled(d, v) for d, v in zip(ended, verdicts, strict=True)]
+        unstarted = self._stranded()
+        rows = [settled(d, v, aging_ms=self.aging_ms) for d, v in zip(ended, verdicts, strict=True)]
         with self.store.write():
             late = line.settle(rows, now_ms=now)
             for r in late:
                 self.store.settings.event("fenced", r.job_id, f"run {r.run}", actor="worker", now_ms=now)
             if beating or any(d.ended.finished_ms - d.ended.started_ms > 1000 for d in ended):
                 self._beat(now, mono)
+            line.give_back([(j.seq, j.run) for j in unstarted], now_ms=now)
+            self.store.workers.forget_workers(self._ended_workers())
             promoted = line.promote(now_ms=now, mono_ms=mono)
             claims = self._claim(wanted, now)
             self.next_due = line.next_due()
@@ -409,6 +428,29 @@ class Runner:
         self._after(ended, verdicts, late, promoted)
         self.executor.submit(claims)
         self.store.connection.checkpoint_if_large()
+
+    def _is_stuck(self) -> bool:
+        """Whether jobs claimed ahead, in the belief that jobs are short, wait behind ones that are not."""
+        return self.executor.queued() > 0 and time.monotonic() - self.executor.last_end > STRANDED_S
+
+    def _stranded(self) -> list[Claimed]:
+        """Take such jobs back, so that others may run them."""
+        if not self._is_stuck():
+            return []
+        self.typical_s = max(self.typical_s, 2 * AHEAD_S)
+        return self.executor.withdraw()
+
+    def _ended_workers(self) -> list[str]:
+        """Return the workers that were told to stop and have nothing left to do, each once."""
+        if self.stopping is not None:
+            return []  # their rows go with the runner's
+        gone = [
+            s.worker_id
+            for s in self.executor.slots
+            if s.retire and s.job is None and s.worker_id not in self.gone
+        ]
+        self.gone.update(gone)
+        return gone
 
     def _claim(self, wanted: int, now: int) -> list[Claimed]:
         if not wanted:
@@ -428,12 +470,13 @@ class Runner:
     def _lend_a_slot(self, claimed: int) -> None:
         """Ask for a companion that tries a suspect job alone, where its neighbours cannot suffer with it."""
         clock = time.monotonic()
-        if self.board.solos_wanted() or clock - self.pulse.solo < SOLO_PAUSE_S:
+        if not self.supervisor or self.board.solos_wanted() or clock - self.pulse.solo < SOLO_PAUSE_S:
             return
         if self.board.lent() < self.o.count - claimed:
             self.pulse.solo = clock
             self.board.ask_for_solo()
-            os.kill(self.parent, signal.SIGCHLD)  # wakes the supervisor, which looks at the board
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.supervisor, signal.SIGCHLD)  # wakes it, and it looks at the board
 
     def wanted(self) -> int:
         """Return how many jobs to claim: the free slots, and while jobs are short some tens of milliseconds of work ahead."""
@@ -464,29 +507,6 @@ class Runner:
             now_ms=now,
             mono_ms=mono,
         )
-
-    def _settled(self, done: Done, verdict: Verdict) -> Settled:
-        job, e = done.job, done.ended
-        cause = None
-        if verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.KILLED, Outcome.SPAWN):
-            stderr = (e.spawn_error or "").encode() if verdict.outcome is Outcome.SPAWN else e.stderr
-            cause = causes.cause_of(
-                outcome=verdict.outcome.value,
-                exit_code=e.exit_code,
-                signal=e.signal,
-                stdout=e.stdout,
-                stderr=stderr,
-            )
-        rank = None
-        if verdict.run_at_ms is not None:
-            rank = lifecycle.rank(verdict.run_at_ms, job.priority, self.aging_ms)
-        return Settled(
-            job.seq, job.id, job.run, done.worker_id, verdict.state.value, verdict.outcome.value, verdict.attempts, rank, verdict.run_at_ms,
-            verdict.due_mono_ms, e.started_ms, e.finished_ms, verdict.state in FINAL, e.exit_code, e.signal, verdict.reason,
-            cause.line if cause else None, cause.sig if cause else None, causes.VERSION if cause else None, cause.template if cause else None,
-            e.cpu_user_ms, e.cpu_sys_ms, e.max_rss, e.stdout_bytes, e.stderr_bytes,
-            e.stdout if not e.stdout_file else None, e.stderr if not e.stderr_file else None, e.stdout_file, e.stderr_file, e.result,
-        )  # fmt: skip
 
     def _after(
         self,

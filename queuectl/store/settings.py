@@ -37,6 +37,7 @@ class Settings:
                on conflict (key) do update set value = :value, updated_at_ms = :now""",
             {"key": name, "value": json.dumps(value), "now": now_ms},
         )
+        self.signal("config", name, now_ms=now_ms)
 
     def rerank(self, step_ms: int) -> None:
         """Give every waiting job its place in the line anew, a step of priority being worth `step_ms`."""

@@ -21,6 +21,16 @@ class Runner(NamedTuple):
     beat_mono_ms: int
 
 
+class Requests(NamedTuple):
+    """What others want of a runner, as of now."""
+
+    stop_generation: int
+    stop_how: str | None
+    config_generation: int
+    is_asked_to_stop: bool
+    has_cancels: bool
+
+
 class Workers:
     """The table `workers`: one row per slot, of live (or dead and not yet recovered) runners."""
 
@@ -94,6 +104,21 @@ class Workers:
             (how, json.dumps(list(ids))),
         )
         return [r[0] for r in rows]
+
+    def forget_workers(self, ids: Sequence[str]) -> None:
+        """Remove the rows of workers that have ended while their runner goes on."""
+        self._c.sql.executemany("delete from workers where id = ?", [(i,) for i in ids])
+
+    def requests(self, runner: str) -> Requests:
+        """Return, by one question, whether there is anything to obey."""
+        row = self._c.rows(
+            """select coalesce((select generation from control where name = 'stop'), 0), (select value from control where name = 'stop'),
+                 coalesce((select generation from control where name = 'config'), 0),
+                 exists (select 1 from workers where runner = ? and stop is not null),
+                 exists (select 1 from jobs where state = 'processing' and cancel > 0)""",
+            (runner,),
+        )[0]
+        return Requests(row[0], row[1], row[2], bool(row[3]), bool(row[4]))
 
     def asked_to_stop(self, runner: str) -> dict[str, str]:
         """Return which of a runner's workers were told to stop, and how."""

@@ -18,7 +18,7 @@ def test_a_run_that_ended_unrecorded_is_a_run_although_its_slot_has_gone_on(q, s
     start("-s", "1")
     await_true(lambda: q.status().counts[State.COMPLETED] == 60, what="the short jobs")
     first, second = q.enqueue_many(
-        f"echo $QUEUECTL_RUN >> {seen}; test -e {tmp_path}/go || sleep {s}" for s in (0.2, 1000)
+        f"echo $QUEUECTL_RUN >> {seen}; test -e {tmp_path}/go || sleep {s}" for s in (0.1, 1000)
     )
     runner = runner_pid(q)
     await_true(lambda: seen.exists() and seen.read_text(), what="the first job")

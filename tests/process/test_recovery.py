@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from harness import await_true, job_processes, runner_pid
 
+from queuectl import processes
 from queuectl.model import State
 
 pytestmark = pytest.mark.process
@@ -53,14 +54,37 @@ def test_a_killed_workers_job_runs_again_alone(q, start, tmp_path, who, _round):
     assert [r.outcome for r in q.show(job.id).runs] == ["lost", "ok"]
 
 
-def test_a_job_that_kills_its_worker_goes_to_the_dlq_and_its_neighbours_do_not(q, start):
-    # Apart from each other: two that kill at the same moment may hit the supervisor (docs/guarantees.md, open).
-    q.enqueue_many((["true"] * 40 + ["sleep 0.05; kill -9 $PPID"] + ["true"] * 20) * 2)
+CULPRITS = ["kill -9 $PPID", "sleep 0.05; kill -9 $PPID"]
+
+
+@pytest.mark.parametrize("culprit", CULPRITS)
+def test_jobs_that_kill_their_worker_go_to_the_dlq_and_their_neighbours_do_not(q, start, culprit):
+    q.enqueue_many(["true"] * 20 + [culprit] * 5 + ["true"] * 20)
     worker = start("-c", "3", "--drain")
     assert worker.wait(60) == 0
     counts = q.status().counts
-    assert (counts[State.COMPLETED], counts[State.DEAD]) == (120, 2)
+    assert (counts[State.COMPLETED], counts[State.DEAD]) == (40, 5)
     assert all("poison pill" in j.reason and j.runs <= 3 for j in q.dlq.list())
+
+
+def test_a_killed_keeper_takes_its_runner_along_and_the_supervisor_starts_both_anew(q, start, tmp_path):
+    job = q.enqueue(
+        f"test $QUEUECTL_RUN = $QUEUECTL_JOB_ID.1 || exit 0; setsid sleep 1000 & echo $! > {tmp_path}/pid; wait"
+    )
+    worker = start()
+    await_true(
+        lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), what="the child"
+    )
+    runner = runner_pid(q)
+    keeper = processes.read(runner).ppid
+    assert processes.read(keeper).ppid == worker.pid
+    os.kill(keeper, signal.SIGKILL)
+    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="the second run")
+    assert worker.poll() is None
+    assert runner not in processes.table()
+    child = int((tmp_path / "pid").read_text())
+    assert child not in processes.table()
+    assert [r.outcome for r in q.show(job.id).runs] == ["lost", "ok"]
 
 
 def wiped(number):

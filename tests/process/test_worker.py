@@ -166,3 +166,27 @@ def test_a_jobs_output_is_printed_byte_for_byte_into_a_pipe(q, start):
         [sys.executable, "-m", "queuectl", "logs", job.id, "--db", q.path], capture_output=True, check=True
     )
     assert out.stdout == b"a\x1b[31mb\xff\n"
+
+
+def test_jobs_claimed_ahead_are_given_back_when_the_one_before_them_turns_out_long(q, start):
+    q.enqueue_many(["true"] * 60 + ["sleep 1000"] + ["true"] * 20)
+    start()
+    await_true(lambda: q.status().counts[State.COMPLETED] == 60, what="the short jobs")
+    await_true(lambda: q.status().counts[State.PENDING] == 20, what="the jobs behind the long one")
+    start("-l", "20").wait(30)
+    assert q.status().counts[State.COMPLETED] == 80
+    assert all(job.runs == 1 for job in q.list(state="completed"))
+
+
+def test_one_of_several_workers_can_be_stopped_and_its_row_goes_with_it(q, start, tmp_path):
+    gate = tmp_path / "gate"
+    q.enqueue_many([f"while ! test -e {gate}; do sleep 0.02; done"] * 2)
+    start("-c", "2")
+    await_true(lambda: q.status().counts[State.PROCESSING] == 2, what="two running jobs")
+    first, second = (w.id for w in q.workers())
+    q.stop_workers(first)
+    gate.touch()
+    await_true(lambda: [w.id for w in q.workers()] == [second], what="one worker less")
+    job = q.enqueue("true")
+    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="a job of the worker that is left")
+    assert q.show(job.id).runs[0].worker_id == second
