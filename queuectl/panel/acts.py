@@ -22,7 +22,9 @@ DONE = {
     "edit": "changed",
 }
 MOST = 100_000  # jobs that one click may change
-FORM = ("command", "queue", "priority", "timeout", "delay", "max_retries", "id", "tag", "cwd")
+FORM = (
+    "command", "queue", "priority", "timeout", "delay", "run_at", "after", "max_retries", "id", "tag", "cwd",
+)  # fmt: skip
 
 
 def act(queue: Any, store: Store, message: Data, *, now_ms: int) -> Data:
@@ -102,6 +104,9 @@ def enqueue(queue: Any, message: Data) -> Data:
     for name in ("priority", "max_retries"):
         if name in fields:
             fields[name] = _whole(name.replace("_", "-"), fields[name])
+    for name in ("after", "tag"):
+        if name in fields:
+            fields[name] = ",".join(_text(name, fields[name]).replace(",", " ").split())
     if not str(fields.get("command", "")).strip():
         raise InvalidValue("command: expected what to run, got nothing")
     job = queue.enqueue(fields["command"], **{k: v for k, v in fields.items() if k != "command"})

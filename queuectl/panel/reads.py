@@ -93,8 +93,17 @@ def row(job: Job) -> Data:
         "signal": job.signal, "reason": job.reason, "error": display.preview(job.error, 300) if job.error else None,
         "sig": job.error_sig, "worker": job.worker_id, "created": job.created_at_ms, "updated": job.updated_at_ms,
         "started": job.started_at_ms, "finished": job.finished_at_ms, "due": job.run_at_ms,
-        "progress": [job.progress.done, job.progress.total] if job.progress else None,
+        "progress": _progress(job),
     })  # fmt: skip
+
+
+def _progress(job: Job) -> list[Any] | None:
+    told = job.progress
+    return (
+        None
+        if told is None
+        else [told.done, told.total, display.preview(told.text, 120) if told.text else None]
+    )
 
 
 def jobs(store: Store, view: View, *, now_ms: int) -> Data:

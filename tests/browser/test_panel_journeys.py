@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RUN_ALL, SHOTS, serve, write_notebook
+from browser_tools import RUN_ALL, SHOTS, serve, write_notebook
 from playwright.sync_api import expect
 
 from queuectl.queue import Queue

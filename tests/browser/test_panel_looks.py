@@ -10,7 +10,7 @@ from typing import Any
 import fake_queue
 import panel_demo
 import pytest
-from conftest import SHOTS
+from browser_tools import SHOTS
 
 from queuectl.panel.controller import Controller
 from queuectl.store import Store

@@ -11,7 +11,7 @@ from typing import Any
 import fake_queue
 import panel_demo
 import pytest
-from conftest import state_of
+from browser_tools import state_of
 from playwright.sync_api import expect
 
 from queuectl.model import State
@@ -233,6 +233,107 @@ def test_the_form_adds_a_job_and_says_what_is_wrong(page: Any, mount: Mount, con
     expect(rows(panel).first).to_contain_text("echo 'it works'")
 
 
+def test_a_job_can_be_given_a_time_and_jobs_to_wait_for(
+    page: Any, mount: Mount, control: Controller, calls: list[Any]
+) -> None:
+    panel = mount(controller=control)
+    panel.get_by_role("button", name="New job").click()
+    form = panel.get_by_role("form", name="New job")
+    form.get_by_label("Command").fill("make report")
+    form.get_by_label("Run at").fill("2030-01-01 08:00")
+    form.get_by_label("After").fill("aaaa1111, bbbb2222")
+    form.get_by_label("Tag").fill("nightly, slow")
+    form.get_by_role("button", name="Enqueue").click()
+    expect(panel.get_by_role("status")).to_contain_text("added")
+    fields = {"run_at": "2030-01-01 08:00", "after": "aaaa1111,bbbb2222", "tag": "nightly,slow"}
+    assert calls == [("enqueue", ("make report",), fields)]
+    expect(panel.get_by_text("q.enqueue('make report', run_at='2030-01-01 08:00'")).to_be_visible()
+
+
+def test_a_running_job_shows_how_far_it_is(page: Any, mount: Mount, control: Controller) -> None:
+    panel = mount(controller=control)
+    panel.get_by_label("Filter", exact=True).fill("state:processing")
+    expect(rows(panel)).to_have_count(3)
+    bar = (
+        rows(panel).filter(has_text="train.py").locator("[role=progressbar]")
+    )  # out of sight beside an open job
+    expect(bar).to_have_attribute("aria-valuenow", "37")
+    expect(panel.get_by_role("progressbar")).to_have_count(1)
+    rows(panel).filter(has_text="train.py").click()
+    details = panel.get_by_role("complementary", name="Job details")
+    expect(details).to_contain_text("37 of 100")
+    expect(details).to_contain_text("epoch 4 of 10")
+    with control._store() as store, store.write() as sql:
+        sql.execute("update jobs set progress_done = 80 where state = 'processing' and progress_total = 100")
+    control.refresh()
+    page.evaluate("(s) => window.take(s)", state_of(control))
+    expect(bar).to_have_attribute("aria-valuenow", "80")
+    expect(details).to_contain_text("80 of 100")
+
+
+def test_paused_queues_are_resumed_one_by_one_or_all(page: Any, mount: Mount, control: Controller) -> None:
+    fake = fake_queue.FakeQueue(control.path)
+    for name in ("mail", "gpu", "slow"):
+        fake.pause(name)
+    fake.close()
+    control.refresh()
+    panel = mount(controller=control)
+    expect(panel.get_by_text("Paused: ")).to_contain_text("mail")
+    panel.get_by_role("button", name="Resume gpu").click()
+    expect(panel.get_by_role("button", name="Resume gpu")).to_have_count(0)
+    assert sorted(control.head["paused"]) == ["mail", "slow"]
+    panel.get_by_role("button", name="Resume all").click()
+    expect(panel.get_by_text("Paused: ")).to_have_count(0)
+    assert control.head["paused"] == []
+
+
+def test_an_opened_job_is_in_sight_where_the_panel_is_narrow(
+    page: Any, mount: Mount, control: Controller
+) -> None:
+    panel = mount(controller=control, width=800)
+    rows(panel).nth(20).click()
+    details = panel.get_by_role("complementary", name="Job details")
+    expect(details).to_be_visible()
+    inside = """() => { const box = document.querySelector('.qp-gridbox').getBoundingClientRect(), row = document.querySelector('.qp-opened').getBoundingClientRect();
+      return row.top >= box.top && row.bottom <= box.bottom + 1; }"""
+    page.wait_for_function(inside)
+    assert details.evaluate("e => e.getBoundingClientRect().top") < 600
+    page.keyboard.press("End")  # a row further down comes into sight, with the keyboard too
+    page.keyboard.press("Enter")
+    page.wait_for_function(inside)
+
+
+def test_a_repair_needs_no_mouse(page: Any, mount: Mount, control: Controller, calls: list[Any]) -> None:
+    panel = mount(controller=control)
+    press = page.keyboard.press
+    panel.get_by_role("tab", name="Jobs").focus()
+    press("/")
+    page.keyboard.type("state:dead cmd:migrate")
+    press("Enter")
+    expect(rows(panel)).to_have_count(5)
+    press("ArrowDown")
+    press("Space")
+    press("Shift+ArrowDown")
+    expect(panel.get_by_text("2 selected")).to_be_visible()
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            if page.evaluate("document.activeElement.textContent") == name:
+                return
+            press("Shift+Tab")
+        raise AssertionError(f"{name} cannot be reached with the keyboard")
+
+    tab_to("Delete")
+    press("Enter")
+    expect(panel.get_by_role("alertdialog").get_by_role("button", name="Cancel")).to_be_focused()
+    press("Enter")  # back, unharmed
+    expect(panel.get_by_role("alertdialog")).to_have_count(0)
+    assert calls == []
+    tab_to("Retry")
+    press("Enter")
+    expect(panel.get_by_role("status")).to_contain_text("2 jobs requeued")
+
+
 def test_workers_are_started_stopped_and_killed_only_when_confirmed(
     page: Any, mount: Mount, control: Controller, calls: list[Any]
 ) -> None:
@@ -274,6 +375,8 @@ def test_hostile_text_stays_text_everywhere(
     panel = mount(controller=control)
     look = "async (patch) => window.model.send({ kind: 'view', rid: 'x', patch })"
     for patch in (
+        {"open": "<b>id</b>"},
+        {"open": "<i>going</i>"},
         {"open": "<b>id</b>"},
         {"stream": "stdout"},
         {"tab": "failures", "cause": "deadbeef"},

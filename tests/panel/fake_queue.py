@@ -143,9 +143,10 @@ class FakeQueue:
         with self.store.write():
             self.store.settings.pause(queue, True, now_ms=now())
 
-    def resume(self, queue: str = "*") -> None:
+    def resume(self, queue: str | None = None) -> None:
         with self.store.write():
-            self.store.settings.pause(queue, False, now_ms=now())
+            for each in [queue] if queue else ["*", *self.store.settings.paused()]:
+                self.store.settings.pause(each, False, now_ms=now())
 
     def workers(self) -> list[Any]:
         return self.store.workers.all()

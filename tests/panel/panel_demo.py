@@ -44,11 +44,12 @@ def sig_of(message: str) -> str:
 
 def insert(store: Store, rows: list[dict[str, Any]]) -> int:
     """Insert whole rows of jobs; return the first seq."""
-    names = list(rows[0])
+    names = list(dict.fromkeys(name for row in rows for name in row))
     with store.write() as sql:
         first = (store.connection.one("select coalesce(max(seq), 0) from jobs") or (0,))[0] + 1
         sql.executemany(
-            f"insert into jobs ({', '.join(names)}) values ({', '.join(':' + n for n in names)})", rows
+            f"insert into jobs ({', '.join(names)}) values ({', '.join(':' + n for n in names)})",
+            [dict.fromkeys(names) | row for row in rows],
         )
     return int(first)
 
@@ -59,7 +60,8 @@ def job(state: State, command: str, now: int, **more: Any) -> dict[str, Any]:
         "id": new_id(), "command": command, "queue": "default", "state": state.value, "priority": 0, "rank": now, "attempts": 0, "max_retries": 3,
         "runs": 0, "created_at_ms": now, "updated_at_ms": now, "run_at_ms": None, "due_mono_ms": None, "started_at_ms": None, "finished_at_ms": None,
         "worker_id": None, "outcome": None, "exit_code": None, "reason": None, "error": None, "error_sig": None, "kill_after_ms": 10_000,
-        "backoff": "exponential", "backoff_base": 2.0, "backoff_max_ms": HOUR, "jitter": 0.0, "cwd": "/srv/app", "tags": "",
+        "backoff": "exponential", "backoff_base": 2.0, "backoff_max_ms": HOUR, "jitter": 0.0, "cwd": "/srv/app", "tags": "", "progress_done": None, "progress_total": None,
+        "progress_text": None, "progress_run": None,
     }  # fmt: skip
     return row | more
 
@@ -100,7 +102,7 @@ def fill(store: Store, *, now_ms: int, seed: int = 7, scale: int = 1) -> None:
     for n, worker in enumerate(("wk3f9a2b", "wk81c0de", "wkq7m4x9")):
         begun = now_ms - (12 + 31 * n) * 1000
         add(job(State.PROCESSING, CAUSES[1][1].format(n=n) if n == 1 else GOOD[n].format(n=n + 40), begun - 900, runs=1, started_at_ms=begun, updated_at_ms=begun, worker_id=worker,
-                progress_done=37.0 if n == 1 else None, progress_total=100.0 if n == 1 else None), [])  # fmt: skip
+                **({"progress_done": 37.0, "progress_total": 100.0, "progress_text": "epoch 4 of 10", "progress_run": 1} if n == 1 else {})), [])  # fmt: skip
     for n in range(4):
         add(
             job(
@@ -223,7 +225,9 @@ def hostile(store: Store, *, now_ms: int) -> None:
     """Add jobs whose every text attacks whoever looks."""
     rows = [
         job(State.DEAD, HOSTILE, now_ms, attempts=1, runs=1, started_at_ms=now_ms - 5, finished_at_ms=now_ms, worker_id=HOSTILE[:60], outcome="failed",
-            exit_code=1, reason=HOSTILE, error=HOSTILE, error_sig="deadbeef", queue=HOSTILE[:60], tags=" <b>t</b> ", params=json.dumps({"<i>": HOSTILE}), id="<b>id</b>", cwd="/<b>x")
+            exit_code=1, reason=HOSTILE, error=HOSTILE, error_sig="deadbeef", queue=HOSTILE[:60], tags=" <b>t</b> ", params=json.dumps({"<i>": HOSTILE}), id="<b>id</b>", cwd="/<b>x"),
+        job(State.PROCESSING, HOSTILE, now_ms, id="<i>going</i>", runs=1, started_at_ms=now_ms - 5, worker_id="wk3f9a2b", progress_done=1.0, progress_total=2.0,
+            progress_text=HOSTILE, progress_run=1),
     ]  # fmt: skip
     seq = insert(store, rows)
     with store.write() as sql:

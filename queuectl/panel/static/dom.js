@@ -82,6 +82,21 @@ export function bytes(n) {
   return `${n} B`;
 }
 
+export const percent = ([done, total]) => Math.max(0, Math.min(100, Math.round((100 * done) / total)));
+
+// How far a running job says it is; `qpTo` moves it.
+export function progressBar(label) {
+  const fill = h("i", { "aria-hidden": "true" }), bar = h("span", { class: "qp-progress", role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100 }, fill), text = h("span", { class: "qp-num" });
+  const node = h("span", { class: "qp-going" }, bar, text);
+  node.qpTo = (progress, note) => {
+    const part = percent(progress);
+    bar.setAttribute("aria-valuenow", String(part));
+    fill.style.width = `${part}%`;
+    setText(text, `${part} %${note ? " " + note : ""}`);
+  };
+  return node;
+}
+
 const two = (n) => String(n).padStart(2, "0");
 export function clock(ms) {
   const d = new Date(ms);

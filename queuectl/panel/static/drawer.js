@@ -1,6 +1,6 @@
 // One job in full: its command, what happened run by run, what each run printed, and where its settings came from.
 
-import { h, setText, num, span, bytes, moment, clock, stateBadge, button, iconButton, copyText, age, brief, s } from "./dom.js";
+import { h, setText, num, span, bytes, moment, clock, stateBadge, button, iconButton, copyText, age, brief, s, progressBar } from "./dom.js";
 import { renderAnsi } from "./ansi.js";
 import { perform } from "./confirm.js";
 
@@ -11,12 +11,13 @@ export function makeDrawer(ctx, { close }) {
   const badge = h("span", {});
   const actions = h("div", { class: "qp-actions" });
   const place = h("div", {});
+  const going = progressBar("Progress");
   const facts = h("div", {});
   const log = makeLog(ctx);
   const rest = h("div", {});
   const node = h("aside", { class: "qp-drawer", "aria-label": "Job details", hidden: true, key: (e) => e.key === "Escape" && (close(), true) },
     h("div", { class: "qp-drawer-head" }, title, badge, h("span", { class: "qp-grow" }), iconButton("close", "Close details", close)),
-    actions, place, facts, log.node, rest);
+    going, actions, place, facts, log.node, rest);
   let shown = "", shownJob = null;
 
   function update() {
@@ -29,7 +30,7 @@ export function makeDrawer(ctx, { close }) {
       badge.replaceChildren();
       for (const part of [actions, facts, rest]) part.replaceChildren();
       facts.append(h("p", { class: "qp-quiet", text: "This job is gone: it was deleted or pruned." }));
-      log.node.hidden = true;
+      log.node.hidden = going.hidden = true;
       return;
     }
     const key = JSON.stringify(job) + JSON.stringify([view.run, view.stream, ctx.model.get("head").read_only]);
@@ -44,6 +45,8 @@ export function makeDrawer(ctx, { close }) {
     setText(title, job.id);
     badge.replaceChildren(stateBadge(job.state));
     drawActions(job);
+    going.hidden = job.state !== "processing" || !job.progress;
+    if (!going.hidden) going.qpTo(job.progress, `(${num(job.progress[0])} of ${num(job.progress[1])})${job.progress[2] ? " " + job.progress[2] : ""}`);
     const holder = h("div", { class: "qp-cmd" }, h("pre", { text: job.cmd, tabIndex: 0, role: "region", "aria-label": "Command" }), iconButton("copy", "Copy the command", () => ctx.copied(job.cmd)));
     const why = job.error || job.reason;
     facts.replaceChildren(holder,

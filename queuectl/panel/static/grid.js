@@ -1,6 +1,6 @@
 // The table of jobs: a grid whose rows take the focus. Rows are kept by id, so that a refresh moves neither focus nor selection.
 
-import { h, setText, stateBadge, age, brief, span, clock, soonest } from "./dom.js";
+import { h, setText, stateBadge, age, brief, span, clock, soonest, percent, progressBar } from "./dom.js";
 
 const COLUMNS = [["pick", ""], ["state", "State"], ["id", "ID"], ["cmd", "Command"], ["tries", "Attempts"], ["why", "Result"], ["when", "Updated"]];
 
@@ -57,8 +57,11 @@ export function makeGrid(ctx, { open, turn }) {
     setText(cells[3], row.cmd);
     cells[3].title = row.cmd;
     setText(cells[4], row.attempts || row.state === "failed" || row.state === "dead" ? `${row.attempts}/${row.max}` : row.runs > 1 ? `run ${row.runs}` : "");
-    const why = reason(row);
-    setText(cells[5], why);
+    const why = reason(row), going = row.state === "processing" && row.progress;
+    if (going) {
+      if (!tr.qpBar?.isConnected) cells[5].replaceChildren((tr.qpBar = progressBar(`Progress of ${row.id}`)));
+      tr.qpBar.qpTo(row.progress, row.progress[2] || (row.worker ? `on ${row.worker}` : ""));
+    } else setText(cells[5], why);
     cells[5].title = why;
     if (tr.qpAt !== row.updated) {
       tr.qpAt = row.updated;
@@ -125,14 +128,24 @@ export function makeGrid(ctx, { open, turn }) {
     return true;
   }
 
-  return { node: table, update, drawPicked, focusFirst: () => order.length && focusRow(order[0]), focusOn: (id) => (rowOf.has(id) ? focusRow(id) : order.length && focusRow(order[0])), hasFocus: () => body.contains(document.activeElement) };
+  // Where the drawer lies below the table, the table is short and scrolls: keep the opened row in sight, and nothing else.
+  const box = h("div", { class: "qp-gridbox" }, table);
+  function showOpened() {
+    const tr = rowOf.get(ctx.model.get("view").open);
+    if (!tr || box.scrollHeight <= box.clientHeight) return;
+    const top = tr.offsetTop - table.tHead.offsetHeight, bottom = tr.offsetTop + tr.offsetHeight;
+    if (top < box.scrollTop) box.scrollTop = top;
+    else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+  }
+
+  return { node: box, update, drawPicked, showOpened, focusFirst: () => order.length && focusRow(order[0]), focusOn: (id) => (rowOf.has(id) ? focusRow(id) : order.length && focusRow(order[0])), hasFocus: () => body.contains(document.activeElement) };
 }
 
 // The result in a few words: how it ended, or what it waits for.
 export function reason(row) {
   const took = row.started && row.finished ? span(row.finished - row.started) : "";
   if (row.state === "completed") return took ? `took ${took}` : "";
-  if (row.state === "processing") return row.progress ? `${Math.round((100 * row.progress[0]) / row.progress[1])} % done` : row.worker ? `on ${row.worker}` : "";
+  if (row.state === "processing") return row.progress ? `${percent(row.progress)} % done` : row.worker ? `on ${row.worker}` : "";
   if (row.state === "failed") return [row.error || row.reason, row.due && `retry at ${clock(row.due)}`].filter(Boolean).join(" · ");
   if (row.state === "scheduled") return row.due ? `due ${soonest(row.due)}` : "";
   if (row.state === "blocked") return "waits for other jobs";

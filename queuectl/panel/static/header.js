@@ -104,8 +104,10 @@ export function makeBanner(ctx) {
     }
     if (head.paused?.length) {
       const all = head.paused.includes("*");
-      node.append(banner("warn", all ? "All queues are paused: nothing new is started" : `Paused: ${head.paused.join(", ")}`,
-        !head.read_only && button("Resume", () => ctx.call("pause", { on: false, queue: all ? null : head.paused[0] }, true))));
+      const resume = (text, queue) => button(text, () => ctx.call("pause", { on: false, queue }, true));
+      const each = all || head.paused.length === 1 ? [] : head.paused.slice(0, 5).map((queue) => resume(`Resume ${queue}`, queue));
+      node.append(banner("warn", all ? "All queues are paused: nothing new is started" : head.paused.length > 5 ? `${head.paused.length} queues are paused` : `Paused: ${head.paused.join(", ")}`,
+        !head.read_only && h("span", { class: "qp-btns" }, each, each.length ? resume("Resume all", null) : resume("Resume", all ? null : head.paused[0]))));
     }
     if (head.read_only) node.append(banner("info", "Read-only: this panel looks and changes nothing"));
   }

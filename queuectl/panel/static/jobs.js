@@ -6,6 +6,7 @@ import { makeDrawer } from "./drawer.js";
 import { perform } from "./confirm.js";
 
 export function makeJobs(ctx) {
+  let opened = null;
   let land = null; // where the focus goes when a page has turned
   const filter = h("input", { type: "text", class: "qp-input qp-filter", spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-label": "Filter", "aria-describedby": ctx.id + "-filter",
     placeholder: "state:dead cmd:curl exit:7 age:<1h text", on: { input: later },
@@ -70,6 +71,8 @@ export function makeJobs(ctx) {
     }
     bulk.update();
     drawer.update();
+    if (view.open !== opened) grid.showOpened();
+    opened = view.open;
   }
 
   function drawEmpty(body, view, head) {
@@ -142,11 +145,12 @@ function makeForm(ctx) {
   const opener = button("New job", () => (node.hidden ? open() : shut()), { class: "qp-btn qp-primary", "aria-expanded": "false", "aria-controls": ctx.id + "-form" });
   const command = h("textarea", { class: "qp-input qp-code", rows: 2, spellcheck: "false", required: true, placeholder: "python train.py --lr 0.1" });
   const text = (placeholder) => h("input", { type: "text", class: "qp-input", spellcheck: "false", placeholder });
-  const inputs = { queue: text("default"), priority: text("0"), timeout: text("none"), delay: text("none"), max_retries: text("3"), tag: text("") };
+  const inputs = { queue: text("default"), priority: text("0"), timeout: text("none"), max_retries: text("3"), delay: text("none"), run_at: text("2026-12-31 08:00"), after: text("none"), tag: text("none") };
   const complaint = h("p", { class: "qp-complaint", role: "alert" });
   const node = h("form", { class: "qp-form", id: ctx.id + "-form", hidden: true, "aria-label": "New job", on: { submit: send }, key: (e) => { if (e.key === "Escape") { shut(); return true; } if (e.key === "Enter" && e.target.tagName === "INPUT") { send(); return true; } return false; } },
     field("Command", command), h("div", { class: "qp-fields" },
-      field("Queue", inputs.queue), field("Priority", inputs.priority, "higher first"), field("Timeout", inputs.timeout, "90s, 10m, 2h"), field("Delay", inputs.delay, "30s, 1h"), field("Max retries", inputs.max_retries, "failed attempts"), field("Tag", inputs.tag)),
+      field("Queue", inputs.queue), field("Priority", inputs.priority, "higher first"), field("Timeout", inputs.timeout, "90s, 10m, 2h"), field("Max retries", inputs.max_retries, "failed attempts"),
+      field("Delay", inputs.delay, "30s, 1h"), field("Run at", inputs.run_at, "or a date and time"), field("After", inputs.after, "ids it waits for"), field("Tag", inputs.tag, "names, by commas")),
     complaint, h("div", { class: "qp-actions" }, h("button", { type: "submit", class: "qp-btn qp-primary", text: "Enqueue" }), button("Close", shut)));
   function open() {
     node.hidden = false;
