@@ -125,6 +125,13 @@ def test_a_jump_of_the_wall_clock_moves_no_retry(q, jump):
         assert line.promote(now_ms=wall + jump, mono_ms=mono + 2001) == []
 
 
+def test_a_retry_never_comes_early(q, start):
+    job = q.enqueue("test $QUEUECTL_ATTEMPT = 2", backoff="fixed", backoff_base=1)
+    assert start("--drain").wait(30) == 0
+    first, second = q.show(job.id).runs
+    assert second.started_at_ms - first.finished_at_ms >= 990  # the two clocks are read a moment apart
+
+
 def test_a_restart_of_the_machine_keeps_what_is_left_of_a_back_off(q):
     claimed(q)
     wall = processes.now_ms()

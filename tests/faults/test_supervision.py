@@ -65,6 +65,19 @@ def test_when_all_processes_die_at_once_the_next_worker_clears_up_first(q, start
     assert not set(job_processes(q.path)) & old
 
 
+def test_a_runner_does_not_outlive_those_who_watch_it(q, start):
+    q.enqueue("sleep 1000")
+    supervisor = start("-s", "1")
+    await_true(lambda: job_processes(q.path), what="the job")
+    runner = runner_pid(q)
+    watchers = [processes.read(runner).ppid, supervisor.pid]
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that neither can tell the runner
+        for pid in watchers:
+            os.kill(pid, number)
+    supervisor.wait()
+    await_true(lambda: not processes.is_alive(runner, processes.start_ticks(runner)), what="the runner's end")
+
+
 STARTER = """
 import sys, threading
 from queuectl.queue import Queue
