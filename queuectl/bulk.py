@@ -1,33 +1,51 @@
-"""One verb on many jobs: find them, try each in one transaction, and report id by id what was done and what was not, and why."""
+"""One verb on many jobs: find them, change them in one transaction, and report id by id what was done and what was not, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from queuectl import processes
 from queuectl.errors import InvalidValue, JobNotFound, NothingMatched, StateConflict
 from queuectl.model import ActionResult, State
 from queuectl.store import Store
+from queuectl.store.changes import Place, Refused
 from queuectl.store.filters import Filter
 
-Found = list[
-    tuple[str, tuple[int, State] | None]
-]  # ids with seq and state, or None when there is no such job
+Found = dict[str, Place | str]  # ids with seq and state, or with why they are not meant
 Skipped = list[tuple[str, str]]
+NO_SUCH_JOB = "no job has this id"
+EVENTS_EACH = 1000  # jobs up to which each gets an event of its own
 NAMED_IN_EVENT = 20
+
+
+class Done(NamedTuple):
+    """What became of the jobs that a verb was tried on; all that are not refused were changed."""
+
+    refused: Refused
+    also: Sequence[str] = ()  # ids of others that went along
+    notes: Sequence[str] = ()
+    details: dict[int, str] | None = None  # what each event says
+
+
+class Verb(NamedTuple):
+    """A verb on jobs: in which states it can be done, and what does it."""
+
+    name: str
+    states: tuple[State, ...]
+    change: Callable[[Sequence[Place], int], Done]  # on jobs in these states, at a time in ms
 
 
 def act(
     store: Store,
-    verb: str,
+    verb: Verb,
     names: Sequence[str],
     wanted: Filter,
     *,
     named: bool,
     actor: str,
-    states: tuple[State, ...],
-    change: Callable[[int, State, int], bool],
+    confirm: Callable[[str, int], bool],
     all: bool = False,
     dry_run: bool = False,
 ) -> ActionResult:
@@ -35,15 +53,14 @@ def act(
 
     Args:
         store: the queue's database; one write transaction.
-        verb: its name, for the report and the event.
+        verb: what is done.
         names: ids of jobs.
         wanted: a filter, which also narrows the names.
         named: whether a selection was given at all, if an empty one.
         actor: who asks: cli, panel or python.
-        states: those in which the verb can be done.
-        change: does it to one job (seq, state, now in ms) and says whether it did.
+        confirm: asked (verb, number of jobs) before several jobs of a filter are changed.
         all: all jobs in these states, without names or a filter.
-        dry_run: only say what would be done.
+        dry_run: do it, tell, and take it back.
 
     Raises:
         InvalidValue: neither names nor a filter.
@@ -53,45 +70,83 @@ def act(
     """
     if not names and wanted.is_empty() and not all:
         if named:
-            return ActionResult(verb, dry_run=dry_run, notes=("the selection is empty: nothing was done",))
-        raise InvalidValue(f"{verb}: expected ids or a filter such as --queue, got neither; nothing was done")
+            return ActionResult(
+                verb.name, dry_run=dry_run, notes=("the selection is empty: nothing was done",)
+            )
+        raise InvalidValue(
+            f"{verb.name}: expected ids or a filter such as --queue, got neither; nothing was done"
+        )
+    chosen: Sequence[str] | None = names or None
+    if chosen is None and not dry_run:
+        chosen, wanted = [*_found(store, None, wanted, verb.states)], Filter()
+        if len(chosen) > 1 and not confirm(verb.name, len(chosen)):
+            return ActionResult(verb.name, notes=("nothing was done",))
+    with store.write() as sql:
+        found = _found(store, chosen, wanted, verb.states)
+        sql.execute("savepoint act")
+        result = _change(store, verb, found, actor=actor, dry_run=dry_run)
+        if dry_run:
+            sql.execute("rollback to act")
+        sql.execute("release act")
+    if not result.done and (len(names) == 1 or not found):
+        _complain(verb.name, found, result.skipped)
+    return result
+
+
+def _change(store: Store, verb: Verb, found: Found, *, actor: str, dry_run: bool) -> ActionResult:
     now = processes.now_ms()
-    done: list[str] = []
-    skipped: Skipped = []
-    with store.write():
-        found = _found(store, names, wanted, states)
-        for name, place in found:
-            if place is None:
-                skipped.append((name, "no job has this id"))
-            elif place[1] not in states:
-                skipped.append((name, f"is {place[1]}; {verb} needs a job that is {' or '.join(states)}"))
-            elif dry_run or change(place[0], place[1], now):
-                done.append(name)
-            else:
-                skipped.append((name, "changed meanwhile, or another job holds its unique key"))
-        if done and not dry_run:
-            shown = ", ".join(done[:NAMED_IN_EVENT]) + ("…" if len(done) > NAMED_IN_EVENT else "")
-            store.settings.event(verb, done[0] if len(done) == 1 else None, shown, actor=actor, now_ms=now)
-    if not done and len(names) <= 1:
-        _complain(verb, found, skipped)
-    return ActionResult(verb, tuple(done), tuple(skipped), dry_run)
+    able = {name: p for name, p in found.items() if not isinstance(p, str) and p[1] in verb.states}
+    refused, also, notes, details = verb.change(list(able.values()), now)
+    done, skipped = [], Skipped()
+    for name, place in found.items():
+        if isinstance(place, str):
+            skipped.append((name, place))
+        elif name not in able:
+            skipped.append(
+                (name, f"is {place[1]}; {verb.name} needs a job that is {' or '.join(verb.states)}")
+            )
+        elif place[0] in refused:
+            skipped.append((name, refused[place[0]]))
+        else:
+            done.append(name)
+    if done:
+        says = {name: (details or {}).get(able[name][0]) for name in done}
+        _note(store, verb.name, says, actor=actor, now_ms=now)
+    also = [name for name in also if name not in able]
+    return ActionResult(verb.name, (*done, *also), tuple(skipped), dry_run, tuple(notes))
 
 
-def _found(store: Store, names: Sequence[str], wanted: Filter, states: tuple[State, ...]) -> Found:
-    if names:
-        by_id = {i: (seq, s) for seq, i, s in store.jobs.ids(replace(wanted, ids=tuple(names)))}
-        return [(n, by_id.get(n)) for n in dict.fromkeys(names)]
-    narrowed = replace(wanted, states=tuple(s for s in (wanted.states or states) if s in states))
-    return [(i, (seq, s)) for seq, i, s in store.jobs.ids(narrowed)] if narrowed.states else []
+def _note(store: Store, verb: str, done: dict[str, str | None], *, actor: str, now_ms: int) -> None:
+    if len(done) <= EVENTS_EACH:
+        store.history.note_each(verb, done.items(), actor=actor, now_ms=now_ms)
+        return
+    shown = f"{len(done):,} jobs: {', '.join(list(done)[:NAMED_IN_EVENT])} …"
+    store.history.note(verb, None, shown, actor=actor, now_ms=now_ms)
 
 
-def _complain(verb: str, found: Found, skipped: Skipped) -> None:
+def _found(store: Store, names: Sequence[str] | None, wanted: Filter, states: tuple[State, ...]) -> Found:
+    if names is None:
+        narrowed = replace(wanted, states=tuple(s for s in (wanted.states or states) if s in states))
+        return dict(_places(store, narrowed)) if narrowed.states else {}
+    known: Found = dict.fromkeys(names, NO_SUCH_JOB)
+    known |= _places(store, Filter(ids=tuple(names)))
+    if not wanted.is_empty():
+        meant = _places(store, replace(wanted, ids=tuple(names)))
+        known |= {i: "does not match the filter" for i, p in known.items() if i not in meant and p != NO_SUCH_JOB}  # fmt: skip
+    return known
+
+
+def _places(store: Store, wanted: Filter) -> dict[str, Place]:
+    return {job_id: (seq, state) for seq, job_id, state in store.jobs.ids(wanted)}
+
+
+def _complain(verb: str, found: Found, skipped: Sequence[tuple[str, str]]) -> None:
     """Raise for one job what a report says for many."""
     if not found:
         raise NothingMatched(f"{verb}: no job matches; nothing was done")
     if len(skipped) == len(found) == 1:
         name, why = skipped[0]
-        if found[0][1] is None:
+        if why == NO_SUCH_JOB:
             raise JobNotFound(f"job {name}: {why} (see `queuectl list`)")
         hint = "; only dead jobs are in the DLQ (see `queuectl dlq list`)" if verb.startswith("dlq") else ""
         raise StateConflict(f"job {name} {why}{hint}")

@@ -9,8 +9,8 @@ from typing import Any
 
 from queuectl import lifecycle, processes
 from queuectl import validate as v
-from queuectl.errors import InvalidValue, QueuectlError
-from queuectl.model import Job, State
+from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
+from queuectl.model import WAITING, Job, State, held
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store import Store
 from queuectl.store.jobs import INSERTED, new_id
@@ -19,6 +19,7 @@ _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
 _OTHERS = ("id", "queue", "delay", "run_at", "after", "after_any", "after_fail", "unique_key", "unique_for", "on_conflict", "limit_key", "limit",
            "tag", "cwd", "env", "params")  # fmt: skip
 FIELDS = ("command", *_SETTINGS, *_OTHERS)
+CONFLICTS = ("error", "skip", "replace")
 _UNKNOWN_DEFAULTS = dict.fromkeys(INSERTED)
 _EMPTY = {
     "attempts": 0, "runs": 0, "interruptions": 0, "snoozes": 0, "due_mono_ms": None, "started_at_ms": None, "finished_at_ms": None,
@@ -120,7 +121,7 @@ class Enqueuer:
 
     @staticmethod
     def _unique(row: dict[str, Any], spec: Mapping[str, Any]) -> None:
-        row["on_conflict"] = v.choice("on-conflict", spec.get("on_conflict") or "error", ("skip", "error"))
+        row["on_conflict"] = v.choice("on-conflict", spec.get("on_conflict") or "error", CONFLICTS)
         if spec.get("unique_key") is None:
             if spec.get("unique_for") is not None:
                 raise InvalidValue("unique-for: expected together with unique-key, got it alone")
@@ -142,15 +143,20 @@ class Enqueuer:
 
     @staticmethod
     def _parents(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the ids of the jobs to wait for, and what is needed of each."""
-        found: list[tuple[str, str]] = []
-        for name, needs in (("after", "ok"), ("after_any", "any"), ("after_fail", "fail")):
+        """Return the ids of the jobs to wait for, and what is needed of each: the strictest, when one is named twice."""
+        found: dict[str, str] = {}
+        for name, needs in (("after_any", "any"), ("after", "ok"), ("after_fail", "fail")):
             given = spec.get(name)
             if given is None:
                 continue
-            for job in given.split(",") if isinstance(given, str) else given:
-                found.append((v.ident(name.replace("_", "-"), getattr(job, "id", job)), needs))
-        return found
+            flag = name.replace("_", "-")
+            for job in _jobs(flag, given):
+                if needs == "fail" and found.get(job) == "ok":
+                    raise InvalidValue(
+                        f"{flag}: expected a job that is not waited for with after too, got {job}"
+                    )
+                found[job] = needs
+        return list(found.items())
 
     def _seqs_of_parents(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Return the seq of every parent that is in the database; one that is an earlier job of the same call needs none yet.
@@ -172,8 +178,12 @@ class Enqueuer:
             earlier.add(row["id"])
         return found
 
-    def add(self, specs: Iterable[Mapping[str, Any]], *, batch: str | None = None) -> list[Job]:
+    def add(
+        self, specs: Iterable[Mapping[str, Any]], *, batch: str | None = None, actor: str = "python"
+    ) -> list[Job]:
         """Enqueue all specs in one transaction, or none; return the jobs.
+
+        A spec whose unique key is held and whose on-conflict is skip gets the holder, as a `HeldJob`.
 
         Raises:
             InvalidValue: a spec is wrong; the message names its number when there are several.
@@ -190,33 +200,82 @@ class Enqueuer:
         if not rows:
             return []
         with self.store.write():
-            kept = [
-                r for r in rows if not (r["unique_key"] and r["on_conflict"] == "skip" and self.holder(r))
-            ]
-            parents = self._seqs_of_parents(kept)
-            first = self.store.jobs.insert([[r[c] for c in INSERTED] for r in kept]) if kept else 0
-            for n, r in enumerate(kept):
-                parents[r["id"]] = first + n
-                waits = [(parents[job_id], needs) for job_id, needs in r["parents"]]
-                self.store.changes.relate(first + n, waits, now_ms=now)
-                if r["limit"] is not None:
-                    self.store.queues.set_limit(r["limit_key"], r["limit"])
-        out, n = [], 0
-        for r in rows:
-            if n < len(kept) and r is kept[n]:
-                columns = {c: r[c] for c in INSERTED}
-                columns["state"] = State(columns["state"])
-                out.append(Job(seq=first + n, **columns, **_EMPTY))  # type: ignore[arg-type]
-                n += 1
-            else:
-                holder = self.holder(r)
-                assert holder is not None
-                out.append(self.store.jobs.get(holder))
-        if any(r["parents"] for r in kept):
-            out = [self.store.jobs.get(j.id) for j in out]
+            out = self._insert(rows, now_ms=now, actor=actor)
         self.store.connection.checkpoint_if_large()
         return out
+
+    def _insert(self, rows: Sequence[dict[str, Any]], *, now_ms: int, actor: str) -> list[Job]:
+        """Insert the rows whose unique key is free, or is made free; return a job for each."""
+        holders = self._holders(rows, now_ms=now_ms, actor=actor)
+        kept = [r for n, r in enumerate(rows) if n not in holders]
+        parents = self._seqs_of_parents(kept)
+        first = self.store.jobs.insert([[r[c] for c in INSERTED] for r in kept]) if kept else 0
+        waiting = False
+        for n, r in enumerate(kept):
+            parents[r["id"]] = first + n
+            if r["parents"]:
+                waiting = True
+                waits = [(parents[job_id], needs) for job_id, needs in r["parents"]]
+                self.store.family.relate(first + n, waits, now_ms=now_ms, actor=actor)
+            if r["limit"] is not None:
+                self.store.queues.set_limit(r["limit_key"], r["limit"])
+        added = {r["id"]: _job(r, first + n) for n, r in enumerate(kept)}
+        if waiting:  # what its parents are by now may have changed its state
+            added |= {r["id"]: self.store.jobs.get(r["id"]) for r in kept if r["parents"]}
+        return [
+            held(self.store.jobs.get(holders[n])) if n in holders else added[r["id"]]
+            for n, r in enumerate(rows)
+        ]
+
+    def _holders(self, rows: Sequence[dict[str, Any]], *, now_ms: int, actor: str) -> dict[int, str]:
+        """Return, by the row's number, the id of the job that is returned instead of a new one; make room where a row replaces.
+
+        Raises:
+            StateConflict: the holder cannot be replaced.
+        """
+        found: dict[int, str] = {}
+        mine: dict[str, str] = {}
+        for n, r in enumerate(rows):
+            key = r["unique_key"]
+            if key is None or r["on_conflict"] == "error":
+                continue
+            holder = mine.get(key) or self.holder(r)
+            if holder is None:
+                mine[key] = r["id"]
+            elif r["on_conflict"] == "skip":
+                found[n] = holder
+            else:
+                if key in mine:
+                    raise StateConflict(f"unique-key: {key} is given twice in one call; nothing was enqueued")
+                self._replace(self.store.jobs.get(holder), r, now_ms=now_ms, actor=actor)
+                mine[key] = r["id"]
+        return found
+
+    def _replace(self, holder: Job, row: Mapping[str, Any], *, now_ms: int, actor: str) -> None:
+        if holder.state not in WAITING:
+            raise StateConflict(
+                f"unique-key: job {holder.id} holds {row['unique_key']} and is {holder.state}; only a waiting job is replaced, nothing was enqueued"
+            )
+        self.store.changes.replaced(holder.seq, by=row["id"], now_ms=now_ms, actor=actor)
+        self.store.history.note("replace", holder.id, f"by {row['id']}", actor=actor, now_ms=now_ms)
 
     def holder(self, row: Mapping[str, Any]) -> str | None:
         """Return the id of the job that holds a row's unique key."""
         return self.store.jobs.holder(row["unique_key"])
+
+
+def _jobs(flag: str, given: object) -> list[str]:
+    """Return ids from a job, its id, ids separated by commas, or several of these."""
+    if isinstance(given, str):
+        return [v.ident(flag, i) for i in given.split(",")]
+    if isinstance(getattr(given, "id", None), str):
+        return [v.ident(flag, given.id)]  # type: ignore[attr-defined]
+    if isinstance(given, Iterable) and not isinstance(given, (bytes, Mapping)):
+        return [i for item in given for i in _jobs(flag, item)]
+    raise expected(flag, "a job, its id, or several", given)
+
+
+def _job(row: Mapping[str, Any], seq: int) -> Job:
+    columns = {c: row[c] for c in INSERTED}
+    columns["state"] = State(columns["state"])
+    return Job(seq=seq, **columns, **_EMPTY)  # type: ignore[arg-type]

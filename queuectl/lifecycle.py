@@ -11,9 +11,10 @@ import math
 import re
 import signal
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
-from queuectl.model import WAITING, Outcome, State
+from queuectl.model import FINAL, WAITING, Outcome, State
 
 STRICT_STEP = (
     4_102_444_800_001  # ms; above the distance of any two times we accept, so that priority always wins
@@ -41,7 +42,9 @@ EDGES = (
     Edge(S.FAILED, "due", S.PENDING, "its back-off is over"),
     Edge(S.BLOCKED, "parents done", S.PENDING, "the jobs it waited for have ended as it asked"),
     Edge(S.BLOCKED, "parents done, later", S.SCHEDULED, "the same, but its own time is still to come"),
-    Edge(S.BLOCKED, "parent lost", S.CANCELLED, "a job it waited for died, and it asked to be cancelled then"),
+    Edge(S.BLOCKED, "parent lost", S.CANCELLED, "a job it waited for ended otherwise than needed, and it asked to be cancelled then"),
+    Edge(S.PENDING, "parent reopened", S.BLOCKED, "a job it had waited for is tried again, and it had not started"),
+    Edge(S.SCHEDULED, "parent reopened", S.BLOCKED, "the same, while it waited for its time"),
     Edge(S.PENDING, "claim", S.PROCESSING, "a worker took it"),
     Edge(S.PROCESSING, "succeed", S.COMPLETED, "exit status 0"),
     Edge(S.PROCESSING, "fail", S.FAILED, "the run failed and attempts are left"),
@@ -54,6 +57,7 @@ EDGES = (
     *(Edge(s, "cancel", S.CANCELLED, "cancelled while it waited") for s in WAITING),
     Edge(S.DEAD, "requeue", S.PENDING, "retried from the DLQ with a fresh budget"),
     Edge(S.CANCELLED, "requeue", S.PENDING, "retried after a cancel"),
+    Edge(S.CANCELLED, "requeue after", S.BLOCKED, "the same, but jobs it waits for have not ended as it asked"),
     Edge(S.FAILED, "requeue", S.PENDING, "retried at once, the budget kept"),
     Edge(S.SCHEDULED, "requeue", S.PENDING, "run now instead of at its time"),
 )  # fmt: skip
@@ -78,6 +82,34 @@ def target(state: State | None, event: str) -> State:
 def sources(event: str) -> tuple[State, ...]:
     """Return the states in which the event can happen."""
     return tuple(e.source for e in EDGES if e.event == event and e.source is not None)
+
+
+class Need(Enum):
+    """What has become of a job's wait for another one."""
+
+    OPEN = "open"  # the parent has not ended
+    MET = "met"
+    LOST = "lost"  # the parent has ended, and not as needed
+
+
+def need(needs: str, parent: State, rule: str) -> Need:
+    """Return what has become of a wait.
+
+    Args:
+        needs: ok (the parent completes), fail (it dies or is cancelled) or any (it ends).
+        parent: the parent's state.
+        rule: the child's on-dep-fail: with run, any end will do.
+    """
+    if parent not in FINAL:
+        return Need.OPEN
+    as_needed = needs == "any" or (needs == "ok") == (parent is S.COMPLETED)
+    return Need.MET if as_needed or rule == "run" else Need.LOST
+
+
+def lost_reason(needs: str, parent_id: str, parent: State) -> str:
+    """Return why a job that waits for a parent cannot run."""
+    word = {S.DEAD: "is dead", S.CANCELLED: "is cancelled"}.get(parent, "has completed")
+    return f"waits for {parent_id}{' to fail' if needs == 'fail' else ''}, which {word}"
 
 
 class Claimed(NamedTuple):

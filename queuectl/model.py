@@ -212,6 +212,21 @@ class Job:
 Job.ROW = ", ".join(f.name for f in fields(Job))
 
 
+class HeldJob(Job):
+    """A job that was in the queue already: it holds the unique key of one that was to be added."""
+
+    __slots__ = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the job's columns by name, and that it was not added now."""
+        return Job.as_dict(self) | {"added": False}
+
+
+def held(job: Job) -> HeldJob:
+    """Return a job as one that was there already."""
+    return HeldJob(*(getattr(job, f.name) for f in fields(Job)))
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a job."""
@@ -438,6 +453,27 @@ class ActionResult:
         from queuectl import html
 
         return html.result_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened: when, by whom, what, and to which job."""
+
+    seq: int
+    at_ms: int
+    actor: str  # cli, panel, python or worker
+    verb: str
+    job_id: str | None
+    detail: str | None
+
+    @property
+    def at(self) -> datetime | None:
+        """When it happened, local time."""
+        return local_time(self.at_ms)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the event's columns by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)

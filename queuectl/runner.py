@@ -166,6 +166,7 @@ class Runner:
             self.store.workers.register(self.workers, me, queues=self.o.queues, now_ms=now)
             wanted = self.store.workers.requests(self.id)
         self.stop_generation, self.config_generation = wanted.stop_generation, wanted.config_generation
+        self.deletions = wanted.deletions
         self.pulse.beat = self.pulse.peers = time.monotonic()
         self.version = self.store.connection.data_version()
         self.configure()
@@ -318,9 +319,10 @@ class Runner:
             self.stop("now" if wanted.stop_how == "now" else "wait")
         if wanted.is_asked_to_stop:
             self._retire(self.store.workers.asked_to_stop(self.id))
-        if wanted.has_cancels:
-            for key in self.store.line.to_cancel([*self.workers]):
-                self.executor.stop(key, "cancel", kill_after_ms=10_000)
+        if wanted.has_cancels or wanted.deletions > self.deletions:
+            self.deletions = wanted.deletions
+            for key, kill_after in self.store.line.to_cancel([*self.workers], self.executor.running()):
+                self.executor.stop(key, "cancel", kill_after_ms=kill_after)
 
     def _retire(self, asked: Mapping[str, str]) -> None:
         for worker, how in asked.items():

@@ -71,12 +71,20 @@ def _job(job: Any) -> Lines:
     yield f"Job added successfully with ID: {escape_terminal(job.id)}"
 
 
+def _held_job(job: Any) -> Lines:
+    yield f"Nothing added: job {safe(job.id)} ({safe(job.state)}) holds the unique key {safe(job.unique_key)}"
+
+
 def _added_jobs(jobs: Any) -> Lines:
+    new = [job for job in jobs if type(job).__name__ != "HeldJob"]
     if len(jobs) > 1:
-        yield f"{len(jobs):,} jobs added successfully, with IDs from {safe(jobs[0].id)} to {safe(jobs[-1].id)}"
+        if new:
+            yield f"{len(new):,} jobs added successfully, with IDs from {safe(new[0].id)} to {safe(new[-1].id)}"
+        if len(new) < len(jobs):
+            yield f"{len(jobs) - len(new):,} not added: their unique keys are held by jobs in the queue"
         return
     for job in jobs:
-        yield from _job(job)
+        yield from _human(job)(job)
     if not jobs:
         yield "No jobs added: there was no command."
 
@@ -269,6 +277,7 @@ def _fields(result: Any) -> Lines:
 
 HUMAN: dict[str, Callable[[Any], Lines]] = {
     "Job": _job,
+    "HeldJob": _held_job,
     "JobList": _job_list,
     "AddedJobs": _added_jobs,
     "DeadList": _dead_list,

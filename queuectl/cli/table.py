@@ -126,6 +126,7 @@ EXTRAS: dict[str, Extra] = {
             "run_at": "WHEN",
             "unique_for": "HOW",
             "on_conflict": "WHAT",
+            "on_dep_fail": "WHAT",
             "tag": "NAME,NAME",
             "env": "NAME=VALUE",
             "cwd": "DIR",

@@ -8,6 +8,7 @@ from typing import Any
 from queuectl import _sqlite
 from queuectl.queue._acting import Acting
 from queuectl.queue._adding import Adding
+from queuectl.queue._base import ask
 from queuectl.queue._groups import Config, DeadList, Dlq
 from queuectl.queue._looking import Looking
 from queuectl.queue._queues import LimitList, Limits, QueueList, Queues
@@ -55,6 +56,9 @@ def command_line(*, lean: bool) -> type[Queue]:
 
     class CommandLine(Queue):
         _actor = "cli"
+
+        def _confirm(self, verb: str, jobs: int) -> bool:
+            return ask(f"{verb} {jobs:,} jobs? [y/N] ")
 
     return CommandLine
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from queuectl import lifecycle, processes
 from queuectl import validate as v
+from queuectl.bulk import Done, Verb
 from queuectl.model import ActionResult, State
 from queuectl.queue._base import Base
 from queuectl.settings import SETTINGS
+from queuectl.store.changes import Place
 from queuectl.store.filters import Filter
 
 
@@ -24,6 +28,7 @@ class Acting(Base):
         sig: str | None = None,
         since: str | None = None,
         dry_run: bool = False,
+        yes: bool = False,
     ) -> ActionResult:
         """Cancel jobs; running ones are ended with everything they started.
 
@@ -35,25 +40,15 @@ class Acting(Base):
             sig: those of this cause.
             since: those that changed since a time or an age like 2h.
             dry_run: only say what would be done.
+            yes: do not ask before several jobs of a filter are cancelled.
         """
-        changes = self._store.changes
 
-        def change(seq: int, found: State, now: int) -> bool:
-            return (
-                changes.ask_to_cancel(seq, now_ms=now)
-                if found is State.PROCESSING
-                else changes.cancel(seq, now_ms=now)
-            )
+        def change(jobs: Sequence[Place], now: int) -> Done:
+            return Done(self._store.changes.cancel(jobs, now_ms=now, actor=self._actor))
 
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
-        return self._act(
-            "cancel",
-            ids,
-            wanted,
-            states=(*lifecycle.sources("cancel"), State.PROCESSING),
-            dry_run=dry_run,
-            change=change,
-        )
+        verb = Verb("cancel", (*lifecycle.sources("cancel"), State.PROCESSING), change)
+        return self._act(verb, ids, wanted, dry_run=dry_run, yes=yes)
 
     def retry(
         self,
@@ -65,6 +60,7 @@ class Acting(Base):
         since: str | None = None,
         max_retries: int | None = None,
         dry_run: bool = False,
+        yes: bool = False,
     ) -> ActionResult:
         """Run jobs again: dead and cancelled ones with a fresh budget, failed and scheduled ones at once.
 
@@ -77,11 +73,12 @@ class Acting(Base):
             since: those that changed since a time or an age like 2h.
             max_retries: a new number of attempts.
             dry_run: only say what would be done.
+            yes: do not ask before several jobs of a filter are retried.
         """
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
         return self._requeue(
-            "retry", lifecycle.sources("requeue"), ids, wanted, max_retries=max_retries, dry_run=dry_run
-        )
+            "retry", lifecycle.sources("requeue"), ids, wanted, max_retries=max_retries, dry_run=dry_run, yes=yes,
+        )  # fmt: skip
 
     def delete(
         self,
@@ -91,7 +88,9 @@ class Acting(Base):
         tag: str | None = None,
         sig: str | None = None,
         force: bool = False,
+        cascade: bool = False,
         dry_run: bool = False,
+        yes: bool = False,
     ) -> ActionResult:
         """Remove jobs and their runs for good.
 
@@ -101,19 +100,29 @@ class Acting(Base):
             queue: those of this queue.
             tag: those with this tag.
             sig: those of this cause.
-            force: also jobs that run now.
+            force: also jobs that run now; what they started is killed.
+            cascade: also the jobs that wait for them; without it a job that others wait for is left alone.
             dry_run: only say what would be done.
+            yes: do not ask before several jobs of a filter are deleted.
         """
         states = tuple(s for s in State if force or s is not State.PROCESSING)
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig)
-        return self._act(
-            "delete",
-            ids,
-            wanted,
-            states=states,
-            dry_run=dry_run,
-            change=lambda seq, _s, _n: self._store.changes.delete(seq, force=force),
-        )
+        return self._delete("delete", states, ids, wanted, cascade=cascade, dry_run=dry_run, yes=yes)
+
+    def _delete(
+        self,
+        verb: str,
+        states: tuple[State, ...],
+        ids: tuple[Any, ...],
+        wanted: Filter,
+        *,
+        cascade: bool,
+        **how: Any,
+    ) -> ActionResult:
+        def change(jobs: Sequence[Place], now: int) -> Done:
+            return Done(*self._store.changes.delete(jobs, now_ms=now, cascade=cascade))
+
+        return self._act(Verb(verb, states, change), ids, wanted, **how)
 
     def _requeue(
         self,
@@ -122,28 +131,24 @@ class Acting(Base):
         ids: tuple[Any, ...],
         wanted: Filter,
         *,
-        all: bool = False,
         max_retries: int | None = None,
-        dry_run: bool = False,
+        **how: Any,
     ) -> ActionResult:
         budget = None if max_retries is None else SETTINGS["max-retries"].read(max_retries)
         aging = self._store.settings.get("priority-aging")
 
-        def change(seq: int, found: State, now: int) -> bool:
-            priority = self._store.jobs.priority_of(seq)
-            return self._store.changes.requeue(
-                seq, found, rank=lifecycle.rank(now, priority, aging), max_retries=budget, now_ms=now
-            )
+        def change(jobs: Sequence[Place], now: int) -> Done:
+            return Done(
+                self._store.changes.requeue(
+                    jobs, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget, now_ms=now, actor=self._actor,
+                )
+            )  # fmt: skip
 
-        result = self._act(verb, ids, wanted, states=states, all=all, dry_run=dry_run, change=change)
-        if len(result.done) == 1 and ids and not dry_run:
+        result = self._act(Verb(verb, states, change), ids, wanted, **how)
+        if len(result.done) == 1 and ids and not result.dry_run:
             job = self._store.jobs.get(result.done[0])
-            return ActionResult(
-                verb,
-                result.done,
-                result.skipped,
-                notes=(f"Job {job.id} has been requeued with max_retries = {job.max_retries}",),
-            )
+            note = f"Job {job.id} has been requeued with max_retries = {job.max_retries}"
+            return replace(result, notes=(note,))
         return result
 
     def pause(self, queue: str | None = None) -> ActionResult:

@@ -21,8 +21,9 @@ class Adding(Base):
         self, command: str, *, id: str | None = None, queue: str | None = None, priority: int | None = None, timeout: str | float | None = None,
         kill_after: str | float | None = None, max_retries: int | None = None, backoff: str | None = None, backoff_base: float | None = None,
         backoff_max: str | float | None = None, jitter: float | None = None, retry_on: str | None = None, no_retry_on: str | None = None,
-        delay: str | float | None = None, run_at: str | None = None, after: str | None = None, after_any: str | None = None,
-        after_fail: str | None = None, unique_key: str | None = None, unique_for: str | None = None, on_conflict: str | None = None,
+        delay: str | float | None = None, run_at: str | None = None, after: str | Job | Iterable[str | Job] | None = None,
+        after_any: str | Job | Iterable[str | Job] | None = None, after_fail: str | Job | Iterable[str | Job] | None = None,
+        on_dep_fail: str | None = None, unique_key: str | None = None, unique_for: str | None = None, on_conflict: str | None = None,
         limit_key: str | None = None, limit: int | None = None, tag: str | None = None, cwd: str | None = None, env: str | list[str] | None = None,
         warn: str | None = None, keep_children: bool | None = None,
     ) -> Job:  # fmt: skip
@@ -47,9 +48,10 @@ class Adding(Base):
             after: ids of jobs that must have completed before.
             after_any: ids of jobs that must have ended before, either way.
             after_fail: ids of jobs that must have failed for good before.
+            on_dep_fail: what to do when one of them ends otherwise: block (stay, saying why), cancel, or run.
             unique_key: only one job with this key may be in the queue.
             unique_for: how long the key is held: queued, active, success or forever.
-            on_conflict: what to do when it is held: error, or skip (return the job that holds it).
+            on_conflict: what to do when it is held: error, skip (return the job that holds it) or replace (cancel that one if it waits).
             limit_key: jobs with this key share a limit.
             limit: how many of them may run at once.
             tag: one or more names, separated by commas.
@@ -63,7 +65,7 @@ class Adding(Base):
             StateConflict: the id or the unique key is taken.
         """
         given = {k: x for k, x in locals().items() if k != "self" and x is not None}
-        return self._enqueuer.add([given])[0]
+        return self._enqueuer.add([given], actor=self._actor)[0]
 
     def enqueue_many(self, source: str | Iterable[str | Mapping[str, Any]]) -> AddedJobs:
         """Add many commands in one transaction, all or none.
@@ -77,4 +79,4 @@ class Adding(Base):
         """
         from queuectl.sources import specs
 
-        return AddedJobs(self._enqueuer.add(specs(source), batch=f"b{time.time_ns():x}"))
+        return AddedJobs(self._enqueuer.add(specs(source), batch=f"b{time.time_ns():x}", actor=self._actor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,18 @@ class Group:
 
 def rows_limit(value: object) -> int:
     return min(v.whole("limit", value, low=1, high=10**12), LIMIT_MAX)
+
+
+def ask(question: str) -> bool:
+    """Ask a person; where nobody sits at both ends, the answer is yes."""
+    try:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return True
+    except (AttributeError, ValueError):  # closed
+        return True
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 class Base:
@@ -102,7 +115,13 @@ class Base:
             sig=None if sig is None else v.ident("sig", sig), since_ms=after, until_ms=before,
         )  # fmt: skip
 
-    def _act(self, verb: str, ids: Sequence[Any], wanted: Filter, **how: Any) -> ActionResult:
+    def _confirm(self, _verb: str, _jobs: int) -> bool:
+        """Whether to go on; the command line asks on a terminal."""
+        return True
+
+    def _act(
+        self, verb: bulk.Verb, ids: Sequence[Any], wanted: Filter, *, yes: bool = False, **how: Any
+    ) -> ActionResult:
         return bulk.act(
             self._store,
             verb,
@@ -110,5 +129,6 @@ class Base:
             wanted,
             named=bool(ids),
             actor=self._actor,
+            confirm=(lambda *_: True) if yes else self._confirm,
             **how,
         )

@@ -83,6 +83,7 @@ class Dlq(Group):
         all: bool = False,
         max_retries: int | None = None,
         dry_run: bool = False,
+        yes: bool = False,
     ) -> ActionResult:
         """Put dead jobs back in line with a fresh budget of attempts.
 
@@ -95,12 +96,13 @@ class Dlq(Group):
             all: all dead jobs.
             max_retries: a new number of attempts.
             dry_run: only say what would be done.
+            yes: do not ask before several jobs of a filter are retried.
 
         Raises:
             StateConflict: a job that was named is not dead.
         """
         return self._queue._requeue("dlq retry", (State.DEAD,), ids, Filter(queue=queue, tag=tag, sig=sig, since_ms=self._queue._since(since)),
-                                    all=all, max_retries=max_retries, dry_run=dry_run)  # fmt: skip
+                                    all=all, max_retries=max_retries, dry_run=dry_run, yes=yes)  # fmt: skip
 
     def purge(
         self,
@@ -109,7 +111,9 @@ class Dlq(Group):
         tag: str | None = None,
         sig: str | None = None,
         all: bool = False,
+        cascade: bool = False,
         dry_run: bool = False,
+        yes: bool = False,
     ) -> ActionResult:
         """Remove dead jobs for good.
 
@@ -119,8 +123,9 @@ class Dlq(Group):
             tag: those with this tag.
             sig: those of this cause.
             all: all dead jobs.
+            cascade: also the jobs that wait for them; without it a job that others wait for is left alone.
             dry_run: only say what would be done.
+            yes: do not ask before several jobs of a filter are removed.
         """
         wanted = Filter(queue=queue, tag=tag, sig=sig)
-        return self._queue._act("dlq purge", ids, wanted, states=(State.DEAD,), all=all, dry_run=dry_run,
-                                change=lambda seq, _s, _n: self._queue._store.changes.delete(seq, force=False))  # fmt: skip
+        return self._queue._delete("dlq purge", (State.DEAD,), ids, wanted, all=all, cascade=cascade, dry_run=dry_run, yes=yes)  # fmt: skip

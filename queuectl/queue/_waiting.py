@@ -107,12 +107,12 @@ class Waiting(Working):
             length = min(length * 1.5, LONGEST_NAP_S)
 
     def _is_hopeless(self, states: Mapping[str, State]) -> bool:
-        """Whether all that has not ended is blocked by jobs that have, and so can no longer run by itself."""
+        """Whether nothing that is left can run by itself any more, because jobs it waits for ended otherwise than it needs."""
         left = [i for i, s in states.items() if s not in FINAL]
         return (
             bool(left)
             and all(states[i] is State.BLOCKED for i in left)
-            and not self._store.changes.can_unblock(left)
+            and self._store.family.hopeless(left) == set(left)
         )
 
 

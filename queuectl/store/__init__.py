@@ -5,9 +5,11 @@
     ├── line         what a runner does in its transaction: settle, promote, claim, give back, recover
     ├── workers      register, beat, stop, forget
     ├── schedules    cron entries, and the jobs of their slots
+    ├── family       jobs that wait for jobs: told of every end
     ├── changes      what people do to jobs: cancel, retry, delete, bump, edit
     ├── queues       what each holds and obeys, breakers, limits
-    └── settings     config, queues, control signals, events
+    ├── settings     config, control signals
+    └── history      events: what happened, and by whom
 
 Methods that write expect to be called inside `store.write()`; one block is one transaction.
 """
@@ -22,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from queuectl._sqlite import Connection
 from queuectl.schema import open_database
 from queuectl.store.changes import Changes
+from queuectl.store.family import Family
+from queuectl.store.history import History
 from queuectl.store.jobs import Jobs
 from queuectl.store.line import Line
 from queuectl.store.queues import Queues
@@ -45,10 +49,12 @@ class Store:
         self.connection: Connection = open_database(path, create=create, waiting=waiting)
         self.path = path
         self.jobs = Jobs(self.connection)
-        self.line = Line(self.connection)
+        self.history = History(self.connection)
+        self.family = Family(self.connection, self.history)
+        self.line = Line(self.connection, self.family, self.history)
         self.workers = Workers(self.connection)
         self.settings = Settings(self.connection)
-        self.changes = Changes(self.connection)
+        self.changes = Changes(self.connection, self.family, self.history)
         self.queues = Queues(self.connection)
 
     @cached_property

@@ -1,94 +1,172 @@
-"""What people do to jobs: each method changes one job if its state allows, and says whether it did."""
+"""What people do to jobs, many at once: each method changes those whose state allows it and says why it left the others alone."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.lifecycle import sources
 from queuectl.model import State
+from queuectl.store.family import Family
+from queuectl.store.history import History
+from queuectl.store.settings import Settings
+
+Place = tuple[int, State]  # a job's seq, and the state it was found in
+Refused = dict[int, str]  # seq of a job that was left alone, and why
+
+KEY_TAKEN = "another job holds its unique key"
 
 
-def _in(states: tuple[State, ...]) -> str:
+def _in(states: Iterable[State]) -> str:
     return "(" + ", ".join(f"'{s.value}'" for s in states) + ")"
 
 
 class Changes:
-    """Guarded changes, one job at a time, inside one `store.write()`."""
+    """Guarded changes, inside one `store.write()`. Every one that ends jobs tells those that wait for them."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, family: Family, history: History) -> None:
         self._c = connection
+        self._family, self._history = family, history
 
-    def _changed(self, sql: str, args: Any) -> bool:
-        return self._c.sql.execute(sql, args).rowcount == 1
-
-    def can_unblock(self, ids: Sequence[str]) -> bool:
-        """Whether any of these blocked jobs still waits for a job that has not ended."""
-        row = self._c.one(
-            """select 1 from dependencies join jobs as child on child.seq = child join jobs as parent on parent.seq = parent
-               where met = 0 and child.id in (select value from json_each(?)) and parent.state not in ('completed', 'dead', 'cancelled') limit 1""",
-            (json.dumps(list(ids)),),
+    def cancel(
+        self, jobs: Sequence[Place], *, now_ms: int, actor: str, reason: str = "cancelled while it waited"
+    ) -> Refused:
+        """Cancel waiting jobs, and ask the workers of running ones to stop them."""
+        sql = self._c.sql
+        waiting = [seq for seq, state in jobs if state is not State.PROCESSING]
+        sql.executemany(
+            f"""update jobs set state = 'cancelled', finished_at_ms = ?, updated_at_ms = ?, reason = ?, due_mono_ms = null, waits_for = 0
+                where seq = ? and state in {_in(sources("cancel"))}""",
+            [(now_ms, now_ms, reason, seq) for seq in waiting],
         )
-        return row is not None
-
-    def relate(self, child: int, parents: Sequence[tuple[int, str]], *, now_ms: int) -> None:
-        """Let a job wait for its parents (seq and what it needs of them: ok, any or fail); those that have ended so count at once."""
-        for parent, needs in parents:
-            self._c.rows(
-                """insert into dependencies (parent, child, needs, met)
-                   select :parent, :child, :needs, exists (select 1 from jobs where seq = :parent and (
-                     (:needs <> 'fail' and state = 'completed') or (:needs <> 'ok' and state in ('dead', 'cancelled'))))""",
-                {"parent": parent, "child": child, "needs": needs},
-            )
-        if parents:
-            self._c.rows(
-                """update jobs set waits_for = 0, state = case when run_at_ms > ? then 'scheduled' else 'pending' end
-                   where seq = ? and not exists (select 1 from dependencies where child = jobs.seq and met = 0)""",
-                (now_ms, child),
-            )
-
-    def cancel(self, seq: int, *, now_ms: int) -> bool:
-        """Cancel a waiting job."""
-        return self._changed(
-            f"""update jobs set state = 'cancelled', finished_at_ms = :now, updated_at_ms = :now, reason = 'cancelled while it waited', due_mono_ms = null
-                where seq = :seq and state in {_in(sources("cancel"))}""",
-            {"seq": seq, "now": now_ms},
-        )
-
-    def ask_to_cancel(self, seq: int, *, now_ms: int) -> bool:
-        """Ask the worker of a running job to stop it."""
-        return self._changed(
+        sql.executemany(
             "update jobs set cancel = 1, updated_at_ms = ? where seq = ? and state = 'processing'",
-            (now_ms, seq),
+            [(now_ms, seq) for seq, state in jobs if state is State.PROCESSING],
+        )
+        self._family.ended(waiting, now_ms=now_ms, actor=actor)
+        return {}
+
+    def replaced(self, seq: int, *, by: str, now_ms: int, actor: str) -> None:
+        """Cancel a waiting job whose unique key a new one takes; one that held it for ever gives it away."""
+        state = State(self._c.rows("select state from jobs where seq = ?", (seq,))[0][0])
+        self.cancel([(seq, state)], now_ms=now_ms, actor=actor, reason=f"replaced by {by}")
+        self._c.rows(
+            "update jobs set unique_key = null, unique_for = null where seq = ? and unique_for = 'forever'",
+            (seq,),
         )
 
-    def requeue(self, seq: int, source: State, *, rank: int, max_retries: int | None, now_ms: int) -> bool:
-        """Make a dead, cancelled, failed or scheduled job pending; dead and cancelled ones get a fresh budget.
+    def requeue(
+        self,
+        jobs: Sequence[Place],
+        *,
+        rank: Callable[[int], int],
+        max_retries: int | None,
+        now_ms: int,
+        actor: str,
+    ) -> Refused:
+        """Put dead, cancelled, failed or scheduled jobs back in line; dead and cancelled ones with a fresh budget.
 
-        Returns False when the job is no longer in the state `source`, or when another job holds its unique key.
+        A job that never ran waits again for those of its parents that have not ended as it needs.
+
+        Args:
+            jobs: the jobs.
+            rank: the place in the line of a job that is ready now, by its priority.
+            max_retries: a new budget of attempts.
+            now_ms: the time.
+            actor: who asks.
         """
+        refused: Refused = {}
+        reopened: list[int] = []
+        # Parents before children, so that a child finds its parent in line again.
+        for seq, source in sorted(jobs):
+            is_final = source in (State.DEAD, State.CANCELLED)
+            waits = source is State.CANCELLED and self._family.rewait(seq)
+            if waits and (why := self._lost(seq)):
+                refused[seq] = why
+            elif not self._back_in_line(
+                seq, source, waits=waits, rank=rank, max_retries=max_retries, now_ms=now_ms
+            ):
+                refused[seq] = KEY_TAKEN
+            elif is_final:
+                reopened.append(seq)
+        self._family.reopened(reopened, now_ms=now_ms)
+        self._family.renewed(reopened, now_ms=now_ms, actor=actor)
+        return refused
+
+    def _lost(self, seq: int) -> str | None:
+        """Return why a job would be cancelled again at once, if it would."""
+        rule = self._c.rows("select on_dep_fail from jobs where seq = ?", (seq,))[0][0]
+        lost = [b for b in self._family.blockers(seq, limit=1) if b.is_lost]
+        if rule != "cancel" or not lost:
+            return None
+        return f"waits for {lost[0].id}, which is {lost[0].state}; retry that one first"
+
+    def _back_in_line(
+        self,
+        seq: int,
+        source: State,
+        *,
+        waits: bool,
+        rank: Callable[[int], int],
+        max_retries: int | None,
+        now_ms: int,
+    ) -> bool:
+        priority = self._c.rows("select priority from jobs where seq = ?", (seq,))[0][0]
         fresh = source in (State.DEAD, State.CANCELLED)
         try:
-            return self._changed(
-                """update jobs set state = 'pending', rank = :rank, updated_at_ms = :now, run_at_ms = null, due_mono_ms = null, finished_at_ms = null,
-                     attempts = case when :fresh then 0 else attempts end, interruptions = case when :fresh then 0 else interruptions end,
-                     max_retries = coalesce(:max_retries, max_retries), cancel = 0
-                   where seq = :seq and state = :source""",
-                {
-                    "seq": seq,
-                    "source": source.value,
-                    "rank": rank,
-                    "now": now_ms,
-                    "fresh": fresh,
-                    "max_retries": max_retries,
-                },
+            return (
+                self._c.sql.execute(
+                    """update jobs set state = case when :waits then 'blocked' else 'pending' end, waits_for = :waits, rank = :rank,
+                         updated_at_ms = :now, run_at_ms = null, due_mono_ms = null, finished_at_ms = null, cancel = 0,
+                         attempts = case when :fresh then 0 else attempts end, interruptions = case when :fresh then 0 else interruptions end,
+                         reason = case when :waits then null else reason end, max_retries = coalesce(:max_retries, max_retries)
+                       where seq = :seq and state = :source""",
+                    {
+                        "seq": seq,
+                        "source": source.value,
+                        "rank": rank(priority),
+                        "now": now_ms,
+                        "fresh": fresh,
+                        "waits": waits,
+                        "max_retries": max_retries,
+                    },
+                ).rowcount
+                == 1
             )
         except sqlite3.IntegrityError:
             return False
 
-    def delete(self, seq: int, *, force: bool) -> bool:
-        """Remove a job with its runs; a running one only by force."""
-        guard = "" if force else " and state <> 'processing'"
-        return self._changed(f"delete from jobs where seq = ?{guard}", (seq,))
+    def delete(
+        self, jobs: Sequence[Place], *, now_ms: int, cascade: bool = False
+    ) -> tuple[Refused, list[str]]:
+        """Remove jobs with their runs; one that others wait for only with them.
+
+        Returns:
+            Why some were left alone, and the ids of the waiting jobs that went along with `cascade`.
+        """
+        refused: Refused = {}
+        also: list[str] = []
+        if any(state is State.PROCESSING for _, state in jobs):  # their workers learn of it from the signal
+            Settings(self._c).signal("deletion", "", now_ms=now_ms)
+        # Children before parents, so that a selection of both goes whole.
+        for seq, _ in sorted(jobs, reverse=True):
+            waiting = self._family.waiting_for(seq)
+            if waiting and not cascade:
+                named = ", ".join(i for _, i in waiting[:3]) + (" …" if len(waiting) > 3 else "")
+                refused[seq] = f"{len(waiting)} waiting for it: {named} (--cascade deletes them too)"
+                continue
+            also += self._delete_waiting(seq)
+            self._c.rows("delete from jobs where seq = ?", (seq,))
+        return refused, also
+
+    def _delete_waiting(self, seq: int) -> list[str]:
+        """Delete the blocked jobs that wait for a job at any distance, the furthest first; return their ids."""
+        found = dict(self._family.waiting_for(seq))
+        level = list(found)
+        while level:
+            below = {s: i for parent in level for s, i in self._family.waiting_for(parent)}
+            level = [s for s in below if s not in found]
+            found |= below
+        for child in sorted(found, reverse=True):
+            self._c.rows("delete from jobs where seq = ?", (child,))
+        return [found[s] for s in sorted(found)]

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from queuectl._sqlite import Connection
 from queuectl.lifecycle import CLAIMED_COLUMNS, Claimed, Interruption
+from queuectl.store.family import Family
+from queuectl.store.history import History
 
 PROMOTED_AT_ONCE = 1000  # due jobs made pending in one transaction
 
@@ -83,8 +85,9 @@ class Lost(NamedTuple):
 class Line:
     """The order in which jobs run. All methods expect to be inside one `store.write()`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, family: Family, history: History) -> None:
         self._c = connection
+        self._family, self._history = family, history
 
     # --- settle ---
 
@@ -110,7 +113,10 @@ class Line:
             sql.executemany(
                 "insert into causes values (?, ?, ?, ?) on conflict (sig) do nothing", causes.values()
             )
-        self._release_children([(e.seq, e.state) for e in ended if e.is_final], now_ms=now_ms)
+        dead = [(e.job_id, e.reason) for e in ended if e.state == "dead"]
+        if dead:
+            self._history.note_each("die", dead, actor="worker", now_ms=now_ms)
+        self._family.ended([e.seq for e in ended if e.is_final], now_ms=now_ms, actor="worker")
         return late
 
     def _settle_jobs(self, ended: Sequence[Settled], now_ms: int) -> list[Settled]:
@@ -124,26 +130,6 @@ class Line:
             late = [e for e in ended if sql.execute(_SETTLE, _job_row(e, now_ms)).rowcount != 1]
         sql.execute("release settle")
         return late
-
-    def _release_children(self, parents: Sequence[tuple[int, str]], *, now_ms: int) -> None:
-        """Tell the jobs that wait for these, (seq, final state), and make ready those that wait for nothing more."""
-        if not parents or self._c.one("select 1 from dependencies limit 1") is None:
-            return
-        for seq, state in parents:
-            met = "('ok', 'any')" if state == "completed" else "('fail', 'any')"
-            self._c.rows(f"update dependencies set met = 1 where parent = ? and needs in {met}", (seq,))
-        self._unblock([seq for seq, _ in parents], now_ms=now_ms)
-
-    def _unblock(self, parents: Iterable[int], *, now_ms: int) -> None:
-        """Make pending (or scheduled) the blocked children of these parents that wait for nothing more."""
-        self._c.rows(
-            """update jobs set waits_for = 0, updated_at_ms = :now,
-                 state = case when run_at_ms > :now then 'scheduled' else 'pending' end
-               where state = 'blocked' and seq in (
-                 select child from dependencies where parent in (select value from json_each(:parents)))
-               and not exists (select 1 from dependencies where child = jobs.seq and met = 0)""",
-            {"now": now_ms, "parents": json.dumps(list(parents))},
-        )
 
     # --- promote ---
 
@@ -274,12 +260,24 @@ class Line:
             [(now_ms, seq, run) for seq, run in claims],
         )
 
-    def to_cancel(self, workers: Sequence[str]) -> list[tuple[int, int]]:
-        """Return (seq, run) of running jobs of these workers that somebody cancelled."""
-        return self._c.rows(
-            "select seq, runs from jobs where state = 'processing' and cancel > 0 and worker_id in (select value from json_each(?))",
+    def to_cancel(
+        self, workers: Sequence[str], running: Iterable[tuple[int, int]] = ()
+    ) -> list[tuple[tuple[int, int], int]]:
+        """Return what these workers are to stop: ((seq, run), ms from TERM to KILL).
+
+        Jobs that somebody cancelled, and of those that run the ones whose row was deleted.
+        """
+        rows = self._c.rows(
+            """select seq, runs, kill_after_ms from jobs
+               where state = 'processing' and cancel > 0 and worker_id in (select value from json_each(?)) order by seq""",
             (json.dumps(list(workers)),),
         )
+        keys = {seq: (seq, run) for seq, run in running}
+        known = self._c.rows(
+            "select seq from jobs where seq in (select value from json_each(?))", (json.dumps(list(keys)),)
+        )
+        gone = keys.keys() - {seq for (seq,) in known}
+        return [((seq, run), wait) for seq, run, wait in rows] + [(keys[s], 0) for s in sorted(gone)]
 
     def unfinished(self, queues: Sequence[str] | None) -> int:
         """Return how many jobs are pending, running or waiting for a retry."""
@@ -327,8 +325,10 @@ class Line:
             "insert into runs (job, run, worker_id, started_at_ms, finished_at_ms, outcome, reason) values (?, ?, ?, ?, ?, 'lost', ?)",
             (job.seq, job.run, job.worker_id, started, now_ms, change.reason),
         )
+        verb = "poison" if final else "interrupt"
+        self._history.note(verb, job.id, change.reason, actor="worker", now_ms=now_ms)
         if final:
-            self._release_children([(job.seq, change.state.value)], now_ms=now_ms)
+            self._family.ended([job.seq], now_ms=now_ms, actor="worker")
         return True
 
 

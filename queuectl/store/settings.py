@@ -7,6 +7,7 @@ from typing import Any
 
 from queuectl._sqlite import Connection
 from queuectl.settings import SETTINGS
+from queuectl.store.history import History
 
 
 class Settings:
@@ -98,7 +99,4 @@ class Settings:
         self, verb: str, job_id: str | None = None, detail: str | None = None, *, actor: str, now_ms: int
     ) -> None:
         """Note what happened, and by whom: cli, panel, python or worker."""
-        self._c.rows(
-            "insert into events (at_ms, actor, verb, job_id, detail) values (?, ?, ?, ?, ?)",
-            (now_ms, actor, verb, job_id, detail),
-        )
+        History(self._c).note(verb, job_id, detail, actor=actor, now_ms=now_ms)

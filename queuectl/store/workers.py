@@ -29,6 +29,7 @@ class Requests(NamedTuple):
     config_generation: int
     is_asked_to_stop: bool
     has_cancels: bool
+    deletions: int  # how often running jobs were deleted
 
 
 class Workers:
@@ -115,10 +116,11 @@ class Workers:
             """select coalesce((select generation from control where name = 'stop'), 0), (select value from control where name = 'stop'),
                  coalesce((select generation from control where name = 'config'), 0),
                  exists (select 1 from workers where runner = ? and stop is not null),
-                 exists (select 1 from jobs where state = 'processing' and cancel > 0)""",
+                 exists (select 1 from jobs where state = 'processing' and cancel > 0),
+                 coalesce((select generation from control where name = 'deletion'), 0)""",
             (runner,),
         )[0]
-        return Requests(row[0], row[1], row[2], bool(row[3]), bool(row[4]))
+        return Requests(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5])
 
     def asked_to_stop(self, runner: str) -> dict[str, str]:
         """Return which of a runner's workers were told to stop, and how."""

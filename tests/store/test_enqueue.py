@@ -5,8 +5,10 @@ import math
 
 import pytest
 
+from queuectl.cli import main
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict
 from queuectl.model import State
+from queuectl.store.workers import Runner
 
 
 def test_settings_are_frozen_at_enqueue_and_say_where_they_came_from(q):
@@ -102,3 +104,63 @@ def test_a_unique_key_is_held_while_its_job_is_active(q):
 
 def test_ids_of_digits_and_numbers_are_ids(q):
     assert [q.enqueue("true", id=i).id for i in ("00012345", "0e12", "1e5")] == ["00012345", "0e12", "1e5"]
+
+
+def test_a_held_key_returns_its_job_and_says_so(q, capsys):
+    job = q.enqueue("true", unique_key="nightly")
+    assert (
+        main(["enqueue", "-c", "true", "--unique-key", "nightly", "--on-conflict", "skip", "--db", q.path])
+        == 0
+    )
+    assert capsys.readouterr().out == f"Nothing added: job {job.id} (pending) holds the unique key nightly\n"
+    assert q.enqueue("true", unique_key="nightly", on_conflict="skip").as_dict()["added"] is False
+    many = [{"command": "true", "unique_key": k, "on_conflict": "skip"} for k in ("nightly", "new", "new")]
+    found = q.enqueue_many(many)
+    assert (found[0].id, found[1].id) == (job.id, found[2].id)
+    assert q.status().counts[State.PENDING] == 2
+
+
+@pytest.mark.parametrize("how", ["queued", "active", "success", "forever"])
+def test_a_waiting_holder_of_a_key_is_replaced_in_one_transaction(q, how):
+    old = q.enqueue("echo 1", unique_key="k", unique_for=how)
+    child = q.enqueue("true", after=old)
+    new = q.enqueue("echo 2", unique_key="k", unique_for=how, on_conflict="replace")
+    found = q.show(old.id).job
+    assert (found.state, found.reason) == (State.CANCELLED, f"replaced by {new.id}")
+    assert (new.state, q._store.jobs.holder("k")) == (State.PENDING, new.id)
+    assert q.show(child.id).job.reason == f"waits for {old.id}, which is cancelled"
+
+
+def test_a_running_holder_of_a_key_is_not_replaced(q):
+    old = q.enqueue("true", unique_key="k")
+    with q._store.write():
+        q._store.workers.register(["w1"], Runner("r1", "here", "boot", 1, 1, 1), queues=None, now_ms=1)
+        q._store.line.claim("w1", 1, queues=None, now_ms=2)
+    with pytest.raises(StateConflict, match=f"job {old.id} holds k and is processing"):
+        q.enqueue("true", unique_key="k", on_conflict="replace")
+    assert [j.id for j in q.list()] == [old.id]
+
+
+def test_parents_may_be_jobs_and_lists_and_the_strictest_need_counts(q):
+    a, b = q.enqueue("true"), q.enqueue("true")
+    child = q.enqueue("true", after=[a, b.id], after_any=a)
+    assert [(x.id, x.needs) for x in q._store.family.blockers(child.seq)] == [(a.id, "ok"), (b.id, "ok")]
+    with pytest.raises(InvalidValue, match="after-fail"):
+        q.enqueue("true", after=a, after_fail=[a])
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "reason"),
+    [
+        ("block", State.BLOCKED, "waits for p, which is cancelled"),
+        ("cancel", State.CANCELLED, "waits for p, which is cancelled"),
+        ("run", State.PENDING, None),
+    ],
+)
+def test_what_happens_when_a_parent_is_lost_is_the_childs_to_say(q, rule, state, reason):
+    q.enqueue("true", id="p")
+    early = q.enqueue("true", after="p", on_dep_fail=rule)
+    q.cancel("p")
+    late = q.enqueue("true", after="p", on_dep_fail=rule)
+    for job in (early, late):
+        assert (q.show(job.id).job.state, q.show(job.id).job.reason) == (state, reason)

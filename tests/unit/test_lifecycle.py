@@ -125,6 +125,7 @@ def test_final_states_are_left_only_by_a_retry():
     assert {(e.source, e.event) for e in lifecycle.EDGES if e.source in FINAL} == {
         (State.DEAD, "requeue"),
         (State.CANCELLED, "requeue"),
+        (State.CANCELLED, "requeue after"),
     }
 
 
