@@ -71,7 +71,7 @@ def _spec_of_line(line: str, n: int) -> dict[str, Any] | None:
     if not line.lstrip().startswith("{"):
         return {"command": line}
     try:
-        found = json.loads(line, object_pairs_hook=_no_doubles)
+        found = json.loads(line, object_pairs_hook=no_doubles)
     except (ValueError, RecursionError) as e:
         why = "nested too deep" if isinstance(e, RecursionError) else str(e)
         raise InvalidValue(
@@ -80,7 +80,8 @@ def _spec_of_line(line: str, n: int) -> dict[str, Any] | None:
     return dict(found)
 
 
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, refusing one that names a field twice."""
     names = [k for k, _ in pairs]
     if len(set(names)) != len(names):
         raise ValueError("a field is given twice")

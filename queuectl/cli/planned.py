@@ -1,4 +1,4 @@
-"""What schedules look like to people."""
+"""What schedules and sweeps look like to people."""
 
 from __future__ import annotations
 
@@ -35,7 +35,19 @@ def _schedules(entries: Sequence[Any]) -> Lines:
             yield f"  Error: {safe(entry.error)}"
 
 
+def _group(group: Any) -> Lines:
+    """Say what a sweep has added, or what it would."""
+    if not group.dry_run:
+        yield f"{group.rows:,} jobs added successfully, with IDs from {safe(group.ids[0])} to {safe(group.ids[-1])}"
+        return
+    for command in group.commands:
+        yield safe(command)
+    more = group.rows - len(group.commands)
+    yield f"({f'{more:,} more; ' if more else ''}nothing was enqueued)"
+
+
 HUMAN: dict[str, Callable[[Any], Lines]] = {
+    "Group": _group,
     "Schedule": _schedule,
     "Entries": _schedules,
 }

@@ -138,7 +138,19 @@ EXTRAS: dict[str, Extra] = {
         "queuectl enqueue-many commands.txt", shown={"source": "FILE"}, values={"source": "file"}
     ),
     "map": Extra(
-        'queuectl map "train.py --lr {lr}" params.csv', shown={"params": "FILE"}, values={"params": "file"}
+        'queuectl map "train.py --lr {lr}" params.csv --dry-run',
+        shown={
+            **dict.fromkeys(("timeout", "kill_after", "backoff_max", "delay"), "TIME"),
+            **dict.fromkeys(("retry_on", "no_retry_on"), "RULES"),
+            "params": "FILE",
+            "after": "ID,ID",
+            "backoff": "SHAPE",
+            "run_at": "WHEN",
+            "tag": "NAME,NAME",
+            "env": "NAME=VALUE",
+            "cwd": "DIR",
+        },
+        values={"params": "file", "cwd": "folder"},
     ),
     "list": Extra("queuectl list -s dead --since 2h", {"s": "state"}, values={"state": "state"}),
     "show": Extra("queuectl show kj5p8v9y --json"),

@@ -13,11 +13,12 @@ from queuectl.queue._groups import Config, DeadList, Dlq
 from queuectl.queue._looking import Looking
 from queuectl.queue._queues import LimitList, Limits, QueueList, Queues
 from queuectl.queue._schedules import Schedule
+from queuectl.queue._sweeping import Group, Sweeping
 from queuectl.queue._waiting import Waiting
 from queuectl.settings import ConfigChange
 
 
-class Queue(Adding, Looking, Waiting, Acting):
+class Queue(Adding, Sweeping, Looking, Waiting, Acting):
     """A queue of shell commands in one SQLite file.
 
     Args:
@@ -26,7 +27,7 @@ class Queue(Adding, Looking, Waiting, Acting):
 
     _groups = {"config": Config, "dlq": Dlq, "queue": Queues, "limit": Limits, "schedule": Schedule}  # noqa: RUF012
     _python_only = (
-        "start_workers", "stop_workers", "workers_running", "wait_async", "close", "path", "panel",
+        "start_workers", "stop_workers", "workers_running", "wait_async", "group", "close", "path", "panel",
     )  # fmt: skip
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -68,6 +69,7 @@ __all__ = [
     "ConfigChange",
     "DeadList",
     "Dlq",
+    "Group",
     "LimitList",
     "Queue",
     "QueueList",
