@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from queuectl.errors import QueuectlError as QueuectlError
+    from queuectl.model import Cause as Cause
     from queuectl.model import Job as Job
     from queuectl.model import State as State
     from queuectl.queue import Queue as Queue
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 # Loaded when first asked for, so that `import queuectl` costs nothing.
 _PLACES = {
     "Queue": "queue",
+    "Cause": "model",
     "Job": "model",
     "Run": "model",
     "State": "model",

@@ -168,6 +168,33 @@ class Connection:
             raise
         self.check_place()
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """One read transaction: all reads in the block show the same moment."""
+        if self.sql.in_transaction:
+            yield
+            return
+        self._check_pid()
+        patience = _Patience(self.path, self.waiting)
+        while True:
+            try:
+                self.sql.execute("begin")
+                self.sql.execute(
+                    "select 1 from sqlite_schema limit 1"
+                ).fetchall()  # the moment is that of the first read
+                break
+            except sqlite3.OperationalError as e:
+                if self.sql.in_transaction:
+                    self.sql.execute("rollback")
+                if not _is_busy(e):
+                    raise self.fault(e) from e
+                patience.wait()
+        try:
+            yield
+        finally:
+            if self.sql.in_transaction:
+                self.sql.execute("rollback")
+
     def _begin(self) -> None:
         patience = _Patience(self.path, self.waiting)
         while True:

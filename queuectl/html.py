@@ -10,7 +10,7 @@ from queuectl.display import escape_html, preview
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from queuectl.model import ActionResult, Job, JobDetails, Run, Status, WaitResult
+    from queuectl.model import ActionResult, Cause, Job, JobDetails, Run, Status, WaitResult
 
 
 def clock(moment: datetime | None) -> str:
@@ -84,6 +84,17 @@ def status_html(status: Status) -> str:
         [(w.id, w.state, w.job_id or "", clock(w.heartbeat_at)) for w in status.workers],
     )
     return counts + (workers if status.workers else "<p>no workers</p>")
+
+
+def causes_html(causes: Sequence[Cause], left_out: int) -> str:
+    """Return causes of failure."""
+    head = ("cause", "runs", "jobs", "share", "last seen", "example", "message")
+    rows = [
+        (c.sig, f"{c.count:,}", f"{c.jobs:,}", f"{c.share:.0%}", clock(c.last_seen), c.example_job or "", preview(c.message, 200))
+        for c in causes
+    ]  # fmt: skip
+    note = f"<p>{left_out:,} more not shown</p>" if left_out else ""
+    return table(head, rows) + note if causes else "<p>no failures</p>"
 
 
 def result_html(result: ActionResult) -> str:

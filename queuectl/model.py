@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -474,6 +474,72 @@ class Event:
     def as_dict(self) -> dict[str, Any]:
         """Return the event's columns by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The failed runs that share a cause. Times are integer milliseconds UTC; `first_seen` and `last_seen` are datetimes.
+
+    Attributes:
+        sig: 8 hexadecimal digits; what `--sig` takes.
+        message: the error with its variable parts masked.
+        count: failed runs.
+        jobs: jobs that they are runs of.
+        share: part of all failed runs of the same window, 0 to 1.
+        wasted_ms: how long these runs took in all.
+        example_job: the job whose run failed of it last.
+        example_line: that run's error as it was printed.
+        commands: a few of the commands, the latest first.
+    """
+
+    sig: str
+    message: str
+    count: int
+    jobs: int
+    share: float
+    first_seen_ms: int
+    last_seen_ms: int
+    wasted_ms: int
+    example_job: str | None
+    example_line: str | None
+    commands: tuple[str, ...]
+
+    @property
+    def first_seen(self) -> datetime | None:
+        """When a run of the window first failed of it, local time."""
+        return local_time(self.first_seen_ms)
+
+    @property
+    def last_seen(self) -> datetime | None:
+        """When a run last failed of it, local time."""
+        return local_time(self.last_seen_ms)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the cause's columns by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"commands": list(self.commands)}
+
+    def __repr__(self) -> str:
+        from queuectl import display
+
+        return f"<Cause {self.sig} {self.count:,} runs {display.preview(self.message)!r}>"
+
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        return html.causes_html([self], 0)
+
+
+class CauseList(list[Cause]):
+    """Causes of failure, the most frequent first; `left_out` says how many more there are."""
+
+    def __init__(self, causes: Iterable[Cause] = (), *, left_out: int = 0) -> None:
+        super().__init__(causes)
+        self.left_out = left_out
+
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        return html.causes_html(self, self.left_out)
 
 
 @dataclass(frozen=True, slots=True)

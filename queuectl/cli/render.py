@@ -198,13 +198,16 @@ def _causes(causes: Any) -> Lines:
             safe(c.sig),
             f"{c.count:,}",
             f"{c.jobs:,}",
+            f"{c.share:.0%}",
             local(c.last_seen_ms),
             safe(c.example_job or "-"),
             safe(c.message)[:200],
         )
         for c in causes
     ]
-    yield from columns(("CAUSE", "RUNS", "JOBS", "LAST SEEN", "EXAMPLE", "MESSAGE"), rows, "No failures.")
+    yield from columns(
+        ("CAUSE", "RUNS", "JOBS", "SHARE", "LAST SEEN", "EXAMPLE", "MESSAGE"), rows, "No failures."
+    )
 
 
 def _action(result: Any) -> Lines:
@@ -285,7 +288,7 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     "JobDetails": _details,
     "Workers": _workers,
     "list[Worker]": _workers,
-    "list[Cause]": _causes,
+    "CauseList": _causes,
     "ActionResult": _action,
     "WaitResult": _wait,
     "ConfigTable": _text,

@@ -9,6 +9,8 @@ from queuectl import _sqlite
 from queuectl.queue._acting import Acting
 from queuectl.queue._adding import Adding
 from queuectl.queue._base import ask
+from queuectl.queue._failures import Failing
+from queuectl.queue._frames import Framing
 from queuectl.queue._groups import Config, DeadList, Dlq
 from queuectl.queue._looking import Looking
 from queuectl.queue._queues import LimitList, Limits, QueueList, Queues
@@ -18,7 +20,7 @@ from queuectl.queue._waiting import Waiting
 from queuectl.settings import ConfigChange
 
 
-class Queue(Adding, Sweeping, Looking, Waiting, Acting):
+class Queue(Adding, Sweeping, Looking, Waiting, Acting, Failing, Framing):
     """A queue of shell commands in one SQLite file.
 
     Args:
@@ -28,6 +30,7 @@ class Queue(Adding, Sweeping, Looking, Waiting, Acting):
     _groups = {"config": Config, "dlq": Dlq, "queue": Queues, "limit": Limits, "schedule": Schedule}  # noqa: RUF012
     _python_only = (
         "start_workers", "stop_workers", "workers_running", "wait_async", "group", "close", "path", "panel",
+        "jobs", "runs", "workers_frame", "events_frame", "failures_frame",
     )  # fmt: skip
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:

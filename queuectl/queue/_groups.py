@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from queuectl import lifecycle, processes
 from queuectl.model import ActionResult, JobList, State
 from queuectl.queue._base import Group, rows_limit
 from queuectl.settings import ConfigChange, ConfigTable, setting, shown
 from queuectl.store.filters import Filter
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Config(Group):
@@ -57,6 +63,33 @@ class DeadList(JobList):
 
 class Dlq(Group):
     """The dead letter queue: jobs that failed too often."""
+
+    _python_only = ("frame",)
+
+    def frame(
+        self, *, queue: str | None = None, tag: str | None = None, sig: str | None = None, since: Any = None, until: Any = None,
+        ids: Any = None, limit: int | None = None, columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return the dead jobs as a frame: one row per job, index `id`, oldest first; `died_at` and `last_error` beside a job's columns.
+
+        Args:
+            queue: only of this queue.
+            tag: only with this tag.
+            sig: only of this cause (see `failures`).
+            since: changed since a moment or an age like 2h.
+            until: changed before a moment or an age.
+            ids: only these: ids, jobs, or a frame, Series or Index of them.
+            limit: the newest so many; all by default.
+            columns: only these columns.
+        """
+        from queuectl import frames
+        from queuectl.queue._frames import frame_limit
+
+        q = self._queue
+        wanted = q._jobs_wanted(
+            state="dead", queue=queue, tag=tag, sig=sig, since=since, until=until, ids=ids
+        )
+        return frames.dead(q._store, wanted, columns=columns, limit=frame_limit(limit))
 
     def list(
         self, *, queue: str | None = None, tag: str | None = None, sig: str | None = None, limit: int = 100

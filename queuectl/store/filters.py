@@ -34,7 +34,8 @@ class Filter:
             values["ids"] = json.dumps(self.ids)
         if self.states is not None:
             # Literals of our own enum, so that the partial indexes apply.
-            parts.append("(" + " or ".join(f"state = '{State(s).value}'" for s in self.states) + ")")
+            any_of = " or ".join(f"state = '{State(s).value}'" for s in self.states)
+            parts.append(f"({any_of or 'false'})")
         for column, value in (("queue", self.queue), ("error_sig", self.sig), ("batch", self.batch)):
             if value is not None:
                 parts.append(f"{column} = :{column}")

@@ -93,6 +93,25 @@ class Trends:
         )
         return [CauseRow(r[0], r[1], r[2], r[3], r[4], r[5], r[6], *self._example(r[0])) for r in rows]
 
+    def failures(self, since_ms: int) -> list[tuple[str, str, int, int, int, int, int]]:
+        """Return every cause of the failed runs since a moment, the most frequent first.
+
+        Each is (sig, template, runs, jobs, first ms, last ms, wasted ms). Reads the index of failed runs only.
+        """
+        return self._c.rows(
+            """with failed as (
+                 select error_sig, count(*) as n, count(distinct job) as jobs, min(finished_at_ms) as first, max(finished_at_ms) as last,
+                   coalesce(sum(finished_at_ms - started_at_ms), 0) as wasted
+                 from runs indexed by runs_failures where error_sig is not null and finished_at_ms >= ? group by error_sig)
+               select error_sig, coalesce(template, ''), n, jobs, first, last, wasted from failed left join causes on sig = error_sig
+               order by n desc, error_sig""",
+            (since_ms,),
+        )
+
+    def example(self, sig: str) -> tuple[str | None, str | None, tuple[str, ...]]:
+        """Return the latest example of a cause: (job id, line, some of the commands)."""
+        return self._example(sig)
+
     def _example(self, sig: str) -> tuple[str | None, str | None, tuple[str, ...]]:
         found = self._c.one(
             """select jobs.id, runs.error, jobs.command from runs join jobs on jobs.seq = runs.job
