@@ -66,10 +66,13 @@ class Connection:
     Args:
         path: absolute path of an existing database file.
         waiting: called again and again while the write lock is held by somebody else (a worker beats its heart there).
+        read_only: change nothing, and do not even move the log into the database at the end.
     """
 
-    def __init__(self, path: str, *, waiting: Callable[[], None] | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, path: str, *, waiting: Callable[[], None] | None = None, read_only: bool = False
+    ) -> None:
+        self.path, self.read_only = path, read_only
         self.waiting = waiting
         self.pid = os.getpid()
         self.rollback_journal = place.rollback_wanted()
@@ -77,7 +80,9 @@ class Connection:
         self.wal_bytes = 0
         self._page = 4096
         self._commits, self._commits_due, self._bytes_due = 0, 1, CHECKPOINT_BYTES
-        uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=rw"
+        # Whoever closes last moves the log and removes it; opened `ro` SQLite leaves it alone, but would leave an empty one where there was none.
+        mode = "ro" if read_only and os.path.exists(path + "-wal") else "rw"
+        uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
         with translated(path):
             self.sql: sqlite3.Connection = sqlite3.connect(
                 uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -93,7 +98,7 @@ class Connection:
             DatabaseBusy: the rollback journal is asked for, and others still hold the file with its write-ahead log.
         """
         mode = self.rows("pragma journal_mode")[0][0]
-        if self.rollback_journal and mode == "wal":
+        if self.rollback_journal and mode == "wal" and not self.read_only:
             mode = self.rows("pragma journal_mode=delete")[0][0]
         self.has_wal = mode == "wal"
         self.rollback_journal = not self.has_wal
@@ -108,6 +113,8 @@ class Connection:
         ):
             self.rows(f"pragma {pragma}")
         self._page = int(self.rows("pragma page_size")[0][0])
+        if self.read_only:
+            self.rows("pragma query_only=on")
 
     def close(self) -> None:
         """Close the connection, unless it was inherited through fork."""

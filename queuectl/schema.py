@@ -347,6 +347,10 @@ def open_database(path: str, *, create: bool = True, **options: Any) -> Connecti
         _check_identity(connection)
         connection.configure()
         if version(connection) < VERSION:
+            if connection.read_only:
+                raise DatabaseRefused(
+                    f"{path}: made by an older queuectl; the next command brings it up to date"
+                )
             fill(connection)
         _check_shape(connection)
     except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
-from queuectl.cli import planned, queue_views
+from queuectl.cli import doctor_view, planned, queue_views
 from queuectl.cli.cells import columns, local, safe, size, span
 from queuectl.display import csv_cell, escape_terminal, mask_secrets
 
@@ -44,14 +44,14 @@ def render(result: Any, form: str, out: TextIO, err: TextIO, *, declared: str = 
 
 
 def exit_code(result: Any) -> int:
-    """Return 0, or what a result says that is no error: 1 some jobs failed, 5 everything was refused."""
+    """Return 0, or what a result says that is no error: 1 some jobs failed or something is wrong, 5 everything was refused."""
     match type(result).__name__:
         case "WaitResult":
             return 0 if result else 1
         case "ActionResult":
             return 5 if result.skipped and not result.done else 0
-        case "Report":
-            return 0 if result else 1
+        case "Diagnosis":
+            return 1 if result.is_ill else 0
     return 0
 
 
@@ -295,6 +295,7 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     "str": _text,
     **planned.HUMAN,
     **queue_views.HUMAN,
+    **doctor_view.HUMAN,
 }
 
 

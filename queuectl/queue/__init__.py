@@ -9,6 +9,7 @@ from queuectl import _sqlite
 from queuectl.queue._acting import Acting
 from queuectl.queue._adding import Adding
 from queuectl.queue._base import ask
+from queuectl.queue._checking import Checking
 from queuectl.queue._failures import Failing
 from queuectl.queue._frames import Framing
 from queuectl.queue._groups import Config, DeadList, Dlq
@@ -20,7 +21,16 @@ from queuectl.queue._waiting import Waiting
 from queuectl.settings import ConfigChange
 
 
-class Queue(Adding, Sweeping, Looking, Waiting, Acting, Failing, Framing):
+class Queue(
+    Adding,
+    Sweeping,
+    Looking,
+    Waiting,
+    Acting,
+    Failing,
+    Framing,
+    Checking,
+):
     """A queue of shell commands in one SQLite file.
 
     Args:

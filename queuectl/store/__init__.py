@@ -43,10 +43,18 @@ class Store:
         path: absolute path of the database file.
         create: make the file when there is none.
         waiting: called again and again while the write lock is held by somebody else.
+        read_only: change nothing.
     """
 
-    def __init__(self, path: str, *, create: bool = True, waiting: Callable[[], None] | None = None) -> None:
-        self.connection: Connection = open_database(path, create=create, waiting=waiting)
+    def __init__(
+        self,
+        path: str,
+        *,
+        create: bool = True,
+        waiting: Callable[[], None] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.connection: Connection = open_database(path, create=create, waiting=waiting, read_only=read_only)
         self.path = path
         self.jobs = Jobs(self.connection)
         self.history = History(self.connection)
