@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any, Protocol, Self
 
 DELAY_S = 0.4  # what is over sooner shows no bar
@@ -66,15 +67,18 @@ class _Shown:
             from tqdm.auto import tqdm
         else:  # `tqdm.auto` brings asyncio along
             from tqdm import tqdm
+        self._note, self._since = "", time.monotonic()
         self._tqdm: Any = tqdm(total=total, desc=label, unit=f" {unit}", delay=DELAY_S, dynamic_ncols=True)
 
     def update(self, n: int = 1) -> None:
         self._tqdm.update(n)
 
     def to(self, n: int, note: str = "") -> None:
-        if note:
-            self._tqdm.set_postfix_str(note, refresh=False)
+        said, self._note = self._note, note
+        self._tqdm.set_postfix_str(note, refresh=False)
         self._tqdm.update(n - self._tqdm.n)
+        if note != said and time.monotonic() - self._since > DELAY_S:
+            self._tqdm.refresh()  # `update` draws where the count has changed
 
     def close(self) -> None:
         self._tqdm.close()

@@ -18,15 +18,18 @@ _LINE = re.compile(
 )
 
 
-def latest(tail: bytes, *, ended: bool = False) -> Progress | None:
+def latest(tail: bytes, *, whole: bool = True, ended: bool = False) -> Progress | None:
     """Return the last progress line of an output's tail; None when there is none.
 
     Args:
         tail: the end of what was written to standard output.
+        whole: it is all that was written; otherwise it may begin in the middle of a line.
         ended: nothing follows, so that a last line without its end counts.
     """
     if MARK not in tail:
         return None
+    if not whole:
+        tail = tail[min((at for at in (tail.find(b"\n"), tail.find(b"\r")) if at >= 0), default=len(tail)) :]
     found = None
     for match in _LINE.finditer(tail + b"\n" if ended else tail):
         found = _read(match) or found

@@ -23,8 +23,10 @@ from queuectl.chores import Chores, Moment, of_a_runner
 from queuectl.errors import DiskFull, QueuectlError
 from queuectl.executors import Done
 from queuectl.executors.local import FLUSH_S, LocalExecutor
+from queuectl.executors.told import Listener, Told
 from queuectl.lifecycle import Claimed, Verdict
 from queuectl.model import State
+from queuectl.progress_lines import latest
 from queuectl.recovery import recover
 from queuectl.report import Report, say
 from queuectl.settling import settled
@@ -130,6 +132,7 @@ class Runner:
             self.workers, folder=folder, database=self.o.database, output_cap=self.store.settings.get("output-cap"),
             limit=self.o.limit, started=self._on_start,
         )  # fmt: skip
+        self.listener = Listener(self.executor.slots)
         self.watch = Watch(self.o.database + ("-wal" if self.store.connection.has_wal else ""))
         self.poller = select.epoll()
         self.poller.register(reader, select.EPOLLIN)
@@ -414,7 +417,9 @@ class Runner:
         ]
         unstarted = self._stranded()
         rows = [settled(d, v, aging_ms=self.aging_ms) for d, v in zip(ended, verdicts, strict=True)]
+        told = [Told(p, d.job.seq, d.job.run) for d in ended if (p := latest(d.ended.stdout, ended=True))]
         with self.store.write():
+            line.tell(told)
             late = line.settle(rows, now_ms=now)
             for r in late:
                 self.store.settings.event("fenced", r.job_id, f"run {r.run}", actor="worker", now_ms=now)
@@ -501,6 +506,7 @@ class Runner:
         keys = self.executor.running()
         running = {where: seq for (seq, _), where in keys.items()}
         self.store.line.assign([(where, seq, run) for (seq, run), where in keys.items()])
+        self.store.line.tell(self.listener.news())
         self.store.workers.beat(
             [
                 ("busy" if w in running else "idle", running.get(w), self.tally[w][0], self.tally[w][1], w)

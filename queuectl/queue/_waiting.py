@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from queuectl import progress as bars
 from queuectl import selection
 from queuectl import validate as v
+from queuectl.display import escape_terminal
 from queuectl.errors import WaitTimeout
 from queuectl.model import FINAL, State, WaitResult
 from queuectl.queue._working import Working
+from queuectl.store import Store
 from queuectl.store.filters import Filter
 
 FIRST_NAP_S, LONGEST_NAP_S = 0.005, 0.2
+PROGRESS_S = 0.5  # between two looks at what running jobs tell
 
 
 class Waiting(Working):
@@ -32,8 +34,15 @@ class Waiting(Working):
             WaitTimeout: they had not all ended in time.
             JobNotFound: no job has one of the ids.
         """
-        found = deque(self._looks(ids, timeout, nap=time.sleep), maxlen=1)
-        return WaitResult(dict(found[0]))
+        shown, states = _Told(None), dict[str, State]()
+        try:
+            for found in self._looks(ids, timeout, nap=time.sleep):
+                states = dict(found)
+                if shown.is_new(states, self._store):
+                    shown.tell(*shown.counted)
+        finally:
+            shown.close()
+        return WaitResult(states)
 
     async def wait_async(
         self, *ids: Any, timeout: str | float | None = None, progress: bool | None = None
@@ -63,7 +72,7 @@ class Waiting(Working):
             states: Mapping[str, State] = {}
             try:
                 for states in twin._looks(ids, timeout, nap=stop.wait):
-                    if shown.is_new(states):
+                    if shown.is_new(states, twin._store):
                         _post(loop, shown.tell, *shown.counted)
                 _post(loop, _settle, ended, WaitResult(dict(states)))
             except BaseException as e:
@@ -117,31 +126,46 @@ class Waiting(Working):
 
 
 class _Told:
-    """The bar of a wait: how many have ended, and how many of them not well. Counted in the thread, shown in the loop."""
+    """The bar of a wait: how many have ended, how many of them not well, and what running ones tell of their progress.
+
+    Counted in the thread, shown in the loop.
+    """
 
     def __init__(self, wanted: bool | None) -> None:
-        self.counted = (0, -1, 0)
+        self.counted = (0, -1, 0, "")
+        self._asked = 0.0
         self._wanted = wanted
         self._bar: bars.Bar | None = None
         self._closed = False
 
-    def is_new(self, states: Mapping[str, State]) -> bool:
+    def is_new(self, states: Mapping[str, State], store: Store) -> bool:
         over = [s for s in states.values() if s in FINAL]
-        before = self.counted
-        self.counted = (len(states), len(over), sum(s is not State.COMPLETED for s in over))
+        before, told = self.counted, self.counted[3]
+        if time.monotonic() - self._asked >= PROGRESS_S:
+            told, self._asked = _told(store, states), time.monotonic()
+        self.counted = (len(states), len(over), sum(s is not State.COMPLETED for s in over), told)
         return self.counted != before
 
-    def tell(self, total: int, over: int, bad: int) -> None:
+    def tell(self, total: int, over: int, bad: int, told: str) -> None:
         if self._closed:
             return
         if self._bar is None:
             self._bar = bars.bar(total, label="waiting", shown=self._wanted)
-        self._bar.to(over, f"{bad} not completed" if bad else "")
+        self._bar.to(over, ", ".join([f"{bad} not completed"] * bool(bad) + [told] * bool(told)))
 
     def close(self) -> None:
         self._closed = True
         if self._bar is not None:
             self._bar.close()
+
+
+def _told(store: Store, states: Mapping[str, State]) -> str:
+    """Return what the first of these jobs that tells its progress says, and how many more do."""
+    found = [(i, p) for i, p in store.jobs.progress().items() if i in states]
+    if not found:
+        return ""
+    name, first = found[0]
+    return escape_terminal(f"{name} {first}") + (f" and {len(found) - 1} more" if len(found) > 1 else "")
 
 
 def _post(loop: Any, function: Callable[..., None], *values: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.errors import JobNotFound, StateConflict
-from queuectl.model import Job, JobList, Run, State
+from queuectl.model import Job, JobList, Progress, Run, State
 from queuectl.store.filters import Filter
 
 INSERTED = (
@@ -124,6 +124,14 @@ class Jobs:
             )
         )
         return {i: State(found[i]) for i in wanted if i in found}
+
+    def progress(self) -> dict[str, Progress]:
+        """Return what running jobs tell of their progress, by id."""
+        rows = self._c.rows(
+            """select id, progress_done, progress_total, progress_text from jobs
+               where state = 'processing' and progress_run = runs order by seq"""
+        )
+        return {i: Progress(*told) for i, *told in rows}
 
     def newest(self, wanted: Filter, *, limit: int) -> JobList:
         """Return the newest jobs of a filter, newest last, and how many were left out."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from queuectl._sqlite import Connection
 from queuectl.lifecycle import CLAIMED_COLUMNS, Claimed, Interruption
+from queuectl.model import Progress
 from queuectl.store.family import Family
 from queuectl.store.history import History
 
@@ -251,6 +252,16 @@ class Line:
         self._c.sql.executemany(
             "update jobs set worker_id = ? where seq = ? and state = 'processing' and runs = ?", pairs
         )
+
+    def tell(self, told: Iterable[tuple[Progress, int, int]]) -> None:
+        """Note what running jobs say of their progress: (progress, seq, run)."""
+        rows = [(p.done, p.total, p.text, run, seq, run) for p, seq, run in told]
+        if rows:
+            self._c.sql.executemany(
+                """update jobs set progress_done = ?, progress_total = ?, progress_text = ?, progress_run = ?
+                   where seq = ? and state = 'processing' and runs = ?""",
+                rows,
+            )
 
     def give_back(self, claims: Iterable[tuple[int, int]], *, now_ms: int) -> None:
         """Return claimed jobs that were never started, (seq, run), without a mark."""
