@@ -203,7 +203,7 @@ def test_a_limit_holds_over_runners_queues_and_jobs_that_are_tried_alone(q, star
         q.enqueue(ALONE, queue="a" if n % 2 else "b", **room)
     # Dies with its worker once; from then on it is a suspect, which a companion tries.
     q.enqueue(
-        f'test -e "$ROOM/killed" || {{ touch "$ROOM/killed"; kill -9 $PPID; sleep 9; }}; {ALONE}',
+        f'test -e "$ROOM/killed" || {{ touch "$ROOM/killed"; kill -9 $PPID; exec sleep 9; }}; {ALONE}',
         queue="a",
         priority=1,
         **room,
