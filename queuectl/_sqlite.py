@@ -78,8 +78,6 @@ class Connection:
         self.rollback_journal = place.rollback_wanted()
         self.has_wal = False
         self.wal_bytes = 0
-        self._page = 4096
-        self._commits, self._commits_due, self._bytes_due = 0, 1, CHECKPOINT_BYTES
         # Whoever closes last moves the log and removes it; opened `ro` SQLite leaves it alone, but would leave an empty one where there was none.
         mode = "ro" if read_only and os.path.exists(path + "-wal") else "rw"
         uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
@@ -112,7 +110,6 @@ class Connection:
             "temp_store=memory",
         ):
             self.rows(f"pragma {pragma}")
-        self._page = int(self.rows("pragma page_size")[0][0])
         if self.read_only:
             self.rows("pragma query_only=on")
 
@@ -150,8 +147,11 @@ class Connection:
         return rows[0] if rows else None
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """One `begin immediate` transaction: committed, synced and checked when the block ends without an error.
+
+        Args:
+            durable: False leaves the sync to the next durable commit: safe from crashes of processes, lost with all that is as new in a power cut.
 
         Raises:
             DatabaseBusy: the write lock was held by others for 30 s.
@@ -162,18 +162,27 @@ class Connection:
             yield self.sql
             return
         self._check_pid()
+        relaxed = self.has_wal and not durable
+        if relaxed:
+            self.sql.execute("pragma synchronous=normal")
+        try:
+            yield from self._transaction()
+        finally:
+            if relaxed:
+                self.sql.execute("pragma synchronous=full")
+        self.check_place()
+
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._begin()
         try:
             yield self.sql
             self.sql.execute("commit")
-            self._commits += 1
         except BaseException as e:
             if self.sql.in_transaction:
                 self.sql.execute("rollback")
             if isinstance(e, sqlite3.DatabaseError) and not isinstance(e, sqlite3.IntegrityError):
                 raise self.fault(e) from e
             raise
-        self.check_place()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -245,22 +254,16 @@ class Connection:
         sibling = Connection(self.path, waiting=self.waiting)
         try:
             sibling._begin()
-            _, frames, moved = self.rows("pragma wal_checkpoint(passive)")[0]
+            self.rows("pragma wal_checkpoint(passive)")
             sibling.sql.execute("rollback")
         finally:
             sibling.close()
-        # A log that was moved is written from its start again, but its file keeps its size: from then on our commits are counted.
-        logged = max(1, frames) * self._page
-        self._commits_due = max(1, round(self._commits * CHECKPOINT_BYTES / logged)) if moved >= frames else 1
-        self._bytes_due = self.wal_bytes + CHECKPOINT_BYTES
-        self._commits = 0
 
     def checkpoint_if_large(self) -> None:
-        """Checkpoint when the log has passed about 4 MiB."""
-        if self.wal_bytes > CHECKPOINT_BYTES and (
-            self._commits >= self._commits_due or self.wal_bytes > self._bytes_due
-        ):
+        """Checkpoint when the log has passed 4 MiB."""
+        if self.wal_bytes > CHECKPOINT_BYTES:
             self.checkpoint()
+            self.wal_bytes = 0
 
     def fault(self, error: sqlite3.DatabaseError) -> QueuectlError:
         """Return an engine's error in our words."""

@@ -13,11 +13,11 @@ import random
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from queuectl import keeper, lifecycle, processes
+from queuectl import lifecycle, processes
 from queuectl.board import Board
 from queuectl.chores import Chores, Moment, of_a_runner
 from queuectl.errors import DiskFull, QueuectlError
@@ -26,6 +26,8 @@ from queuectl.executors.local import FLUSH_S, LocalExecutor
 from queuectl.executors.told import Listener, Told
 from queuectl.lifecycle import Claimed, Verdict
 from queuectl.model import State
+from queuectl.orders import Orders
+from queuectl.pace import STRANDED_S, Pace
 from queuectl.progress_lines import latest
 from queuectl.recovery import recover
 from queuectl.report import Report, say
@@ -38,9 +40,6 @@ from queuectl.wakeup import LOOKS_S, Watch
 
 BEAT_S = 2.0
 PEERS_S = 1.0
-AHEAD_S = 0.05  # of work claimed ahead while jobs are shorter than this
-AHEAD_MAX = 256
-STRANDED_S = 0.25  # without an end, after which jobs claimed ahead are given back
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
 BUSY_LOOK_S = 0.2  # how often a full runner looks for stop signals and cancels
 
@@ -98,19 +97,18 @@ class Runner:
         self.store = Store(options.database, waiting=board.beat)
         self._started, self._predecessor = started, predecessor
         self.boot = processes.boot_id()
-        self.stopping: str | None = None  # "wait" for running jobs, "grace", or "now"
-        self.stop_at: float | None = None
+        self.orders = Orders(self.store, id=self.id, workers=self.workers)
+        self.pace = Pace()
         self.pulse = Pulse()
         self.tally = {w: [0, 0] for w in self.workers}
-        self.typical_s = 1.0  # moving average of a run's length
         self.unsettled: list[Done] = []
+        self.stranded: list[Claimed] = []  # claimed ahead, taken back from the executor, not yet given back
         self.backlog = True  # whether the last claim got all it wanted, so that there may be more
         self.next_due: tuple[int | None, int | None] = (None, None)
         self.others_wrote = True
         self.chores = Chores([]) if options.solo else of_a_runner(self.store, tell=self._tell)
         self.supervisor = supervisor
         self.gone: set[str] = set()  # workers that have ended before their runner
-        self._signals = 0
         self._complained = -math.inf  # when a full disk was last complained of
 
     # --- life ---
@@ -121,11 +119,7 @@ class Runner:
         processes.become_subreaper()
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGUSR1, self._on_companion)
-        signal.signal(keeper.ORPHANED, self._on_orphaned)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, keeper.SIGNALS)
+        self.orders.listen()
         self.register()
         folder = os.path.join(os.path.dirname(self.o.database), "logs")
         self.executor = LocalExecutor(
@@ -168,8 +162,8 @@ class Runner:
             self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
             self.store.workers.register(self.workers, me, queues=self.o.queues, now_ms=now)
             wanted = self.store.workers.requests(self.id)
-        self.stop_generation, self.config_generation = wanted.stop_generation, wanted.config_generation
-        self.deletions = wanted.deletions
+        self.orders.stop_generation, self.config_generation = wanted.stop_generation, wanted.config_generation
+        self.orders.deletions = wanted.deletions
         self.pulse.beat = self.pulse.peers = time.monotonic()
         self.version = self.store.connection.data_version()
         self.configure()
@@ -185,7 +179,11 @@ class Runner:
     def configure(self) -> None:
         """Read the settings that workers obey."""
         get = self.store.settings.get
-        self.grace_ms, self.snooze_ms, self.aging_ms = get("stop-grace"), get("snooze"), get("priority-aging")
+        self.orders.grace_ms, self.snooze_ms, self.aging_ms = (
+            get("stop-grace"),
+            get("snooze"),
+            get("priority-aging"),
+        )
         self.beat_s: float = min(BEAT_S, get("lease") / 4000)  # four signs of life a lease
 
     def _loop(self) -> None:
@@ -204,9 +202,11 @@ class Runner:
     def is_finished(self) -> bool:
         """Whether there is nothing more for us to do."""
         # Counted, not looked for: a job between the line and its slot is in neither.
-        if self.unsettled or self.executor.in_flight() > (self.executor.queued() if self.stopping else 0):
+        if self.unsettled or self.executor.in_flight() > (
+            self.executor.queued() if self.orders.stopping else 0
+        ):
             return False
-        if self.stopping is not None or self.executor.room() == 0:
+        if self.orders.stopping is not None or self.executor.room() == 0:
             return True
         if self.o.solo:
             return not self.store.line.suspects(self.o.queues)
@@ -214,7 +214,7 @@ class Runner:
 
     def leave(self) -> None:
         """Give back what was claimed and not started, and take our rows away."""
-        left = self.executor.withdraw()
+        left = self.stranded + self.executor.withdraw()
         with self.store.write():
             self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
             self.store.workers.forget(self.id)
@@ -225,7 +225,7 @@ class Runner:
     def wait(self) -> None:
         """Sleep until something ends, somebody commits, a signal comes or a deadline is reached."""
         timeout = self.timeout_s()
-        wants_more = self.executor.free() > 0 and self.stopping is None
+        wants_more = self.executor.free() > 0 and self.orders.stopping is None
         if wants_more != self._listening and self.watch.handle is not None:
             self.poller.modify(self.watch.handle, select.EPOLLIN if wants_more else 0)
             self._listening = wants_more
@@ -246,8 +246,8 @@ class Runner:
         tend = self.executor.tend()
         if tend is not None:
             due.append(tend)
-        if self.stop_at is not None:
-            due.append(self.stop_at - now)
+        if self.orders.stop_at is not None:
+            due.append(self.orders.stop_at - now)
         if self.pulse.looks:
             due.append(self.pulse.looks.pop(0))
         wall, mono = self.next_due
@@ -257,7 +257,7 @@ class Runner:
             due.append((mono - processes.mono_ms()) / 1000 + 0.001)
         if self.unsettled:
             due.append(FLUSH_S)
-        if self.stopping is None and (chore := self.chores.next_due_s(self._moment())) is not None:
+        if self.orders.stopping is None and (chore := self.chores.next_due_s(self._moment())) is not None:
             due.append(chore)
         if self.executor.queued():
             due.append(STRANDED_S)
@@ -268,11 +268,11 @@ class Runner:
     def heed(self) -> None:
         """Obey signals, stop requests and cancels."""
         now = time.monotonic()
-        if self._signals:
-            self.stop("grace" if self.stopping in (None, "wait") and self._signals == 1 else "now")
-            self._signals = 0
-        if self.stop_at is not None and now >= self.stop_at:
-            self.stop("now")
+        self.orders.obey_signals(self.executor)
+        if self.orders.companion_ended:
+            self.orders.companion_ended = False
+            self.pulse.peers = self.pulse.solo = 0.0
+            self.backlog = True
         version = self.store.connection.data_version()
         self.others_wrote = version != self.version
         if self.others_wrote:
@@ -281,7 +281,6 @@ class Runner:
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
             self.chores.notice()
             self._heed_requests()
-            self._heed_eviction()
 
     def notice_dead_peers(self) -> bool:
         """Recover what other runners left, when it is time to look; return whether there was anything.
@@ -299,7 +298,7 @@ class Runner:
 
     def tend_chores(self) -> bool:
         """Do what is due beside the work; return whether there may be new jobs to claim."""
-        if self.stopping is not None:
+        if self.orders.stopping is not None:
             return False
         try:
             made = self.chores.tend(self._moment())
@@ -317,30 +316,12 @@ class Runner:
         if wanted.config_generation != self.config_generation:
             self.configure()
             self.config_generation = wanted.config_generation
-        if wanted.stop_generation > self.stop_generation:
-            self.stop_generation = wanted.stop_generation
-            self.stop("now" if wanted.stop_how == "now" else "wait")
-        if wanted.is_asked_to_stop:
-            self._retire(self.store.workers.asked_to_stop(self.id))
-        if wanted.has_cancels or wanted.deletions > self.deletions:
-            self.deletions = wanted.deletions
-            for key, kill_after in self.store.line.to_cancel([*self.workers], self.executor.running()):
-                self.executor.stop(key, "cancel", kill_after_ms=kill_after)
+        if not wanted.is_registered and self.orders.stopping is None:
+            self._start_over()
+        self.orders.obey(wanted, self.executor)
 
-    def _retire(self, asked: Mapping[str, str]) -> None:
-        for worker, how in asked.items():
-            self.executor.retire(worker)
-            if how == "now":
-                for key, where in self.executor.running().items():
-                    if where == worker:
-                        self.executor.stop(key, "stop", kill_after_ms=2000)
-        if asked and len(asked) == len(self.workers) and self.stopping is None:
-            self.stop("wait")
-
-    def _heed_eviction(self) -> None:
+    def _start_over(self) -> None:
         """Another took us for dead, and our jobs from us: end what still runs of them, and take our place again."""
-        if self.stopping is not None or self.store.workers.ids(self.id):
-            return
         self.executor.withdraw()
         for key in self.executor.running():
             self.executor.stop(key, "stop", kill_after_ms=0)
@@ -349,28 +330,6 @@ class Runner:
                 self.workers, self.me, queues=self.o.queues, now_ms=processes.now_ms()
             )
         self.pulse.beat = 0.0
-
-    def stop(self, how: str) -> None:
-        """Claim nothing more; `wait` for running jobs, give them `grace`, or end them `now`."""
-        if how == "grace":
-            self.stop_at = time.monotonic() + self.grace_ms / 1000
-        self.stopping = how
-        if how == "now":
-            self.stop_at = None
-            for key in self.executor.running():
-                self.executor.stop(key, "stop", kill_after_ms=500)
-
-    def _on_signal(self, _number: int, _frame: object) -> None:
-        self._signals += 1
-        if self.stopping in ("grace", "now"):
-            self._signals = 2
-
-    def _on_orphaned(self, _number: int, _frame: object) -> None:
-        self._signals = 2  # at once: nothing may run unsupervised
-
-    def _on_companion(self, _number: int, _frame: object) -> None:
-        self.pulse.peers = self.pulse.solo = 0.0
-        self.backlog = True
 
     def _on_start(self, slot: int, job: Claimed, pid: int, worker: str) -> None:
         if not pid:
@@ -415,23 +374,26 @@ class Runner:
             lifecycle.settle(d.job, d.ended, mono_ms=mono, dice=random.random(), snooze_ms=self.snooze_ms)
             for d in ended
         ]
-        unstarted = self._stranded()
+        self._strand()
         rows = [settled(d, v, aging_ms=self.aging_ms) for d, v in zip(ended, verdicts, strict=True)]
         told = [Told(p, d.job.seq, d.job.run) for d in ended if (p := latest(d.ended.stdout, ended=True))]
-        with self.store.write():
+        # What has ended must survive a power cut; of a claim that does not, only its job runs once more.
+        with self.store.write(durable=bool(rows)):
             line.tell(told)
             late = line.settle(rows, now_ms=now)
             for r in late:
                 self.store.settings.event("fenced", r.job_id, f"run {r.run}", actor="worker", now_ms=now)
             if beating or any(d.ended.finished_ms - d.ended.started_ms > 1000 for d in ended):
                 self._beat(now, mono)
-            line.give_back([(j.seq, j.run) for j in unstarted], now_ms=now)
-            self.store.workers.forget_workers(self._ended_workers())
+            line.give_back([(j.seq, j.run) for j in self.stranded], now_ms=now)
+            ended_workers = self._ended_workers()
+            self.store.workers.forget_workers(ended_workers)
             promoted = line.promote(now_ms=now, mono_ms=mono)
             claims = self._claim(wanted, now)
             self.next_due = line.next_due()
+        self.gone.update(ended_workers)
         self.watch.drain()
-        self.unsettled = []
+        self.unsettled, self.stranded = [], []
         self._after(ended, verdicts, late, promoted)
         self.executor.submit(claims)
         self.store.connection.checkpoint_if_large()
@@ -440,24 +402,21 @@ class Runner:
         """Whether jobs claimed ahead, in the belief that jobs are short, wait behind ones that are not."""
         return self.executor.queued() > 0 and time.monotonic() - self.executor.last_end > STRANDED_S
 
-    def _stranded(self) -> list[Claimed]:
+    def _strand(self) -> None:
         """Take such jobs back, so that others may run them."""
-        if not self._is_stuck():
-            return []
-        self.typical_s = max(self.typical_s, 2 * AHEAD_S)
-        return self.executor.withdraw()
+        if self._is_stuck():
+            self.pace.slow_down()
+            self.stranded += self.executor.withdraw()
 
     def _ended_workers(self) -> list[str]:
-        """Return the workers that were told to stop and have nothing left to do, each once."""
-        if self.stopping is not None:
-            return []  # their rows go with the runner's
-        gone = [
+        """Return the workers that were told to stop and have nothing left to do; all of them go with their runner."""
+        if self.orders.stopping is not None:
+            return []
+        return [
             s.worker_id
             for s in self.executor.slots
             if s.retire and s.job is None and s.worker_id not in self.gone
         ]
-        self.gone.update(gone)
-        return gone
 
     def _claim(self, wanted: int, now: int) -> list[Claimed]:
         if not wanted:
@@ -486,20 +445,14 @@ class Runner:
                 os.kill(self.supervisor, signal.SIGCHLD)  # wakes it, and it looks at the board
 
     def wanted(self) -> int:
-        """Return how many jobs to claim: the free slots, and while jobs are short some tens of milliseconds of work ahead."""
-        if self.stopping is not None:
+        """Return how many jobs to claim."""
+        e = self.executor
+        if self.orders.stopping is not None:
             return 0
-        lent = 0 if self.o.solo else self.board.lent()
-        slots = self.executor.capacity - lent
-        ahead = 0
-        if self.typical_s < AHEAD_S and not self.o.solo:
-            ahead = min(AHEAD_MAX, int(AHEAD_S / max(self.typical_s, 0.0002)) * slots)
-        room = self.executor.room()
-        want = max(0, slots + ahead - self.executor.in_flight())
-        # Few at a time are not worth a transaction while slots have something to take.
-        if ahead and self.executor.queued() > slots and want < ahead // 2:
-            want = 0
-        return want if room is None else min(want, max(0, room))
+        slots = e.capacity - (0 if self.o.solo else self.board.lent())
+        if self.o.solo:
+            return max(0, slots - e.in_flight())
+        return self.pace.wanted(slots=slots, in_flight=e.in_flight(), queued=e.queued(), room=e.room())
 
     def _beat(self, now: int, mono: int) -> None:
         self.pulse.beat = time.monotonic()
@@ -532,7 +485,7 @@ class Runner:
                 )
                 continue
             took = (done.ended.finished_ms - done.ended.started_ms) / 1000
-            self.typical_s = 0.9 * self.typical_s + 0.1 * took if self.typical_s < 1 else took
+            self.pace.observe(took)
             self.tally[done.worker_id][verdict.state is not State.COMPLETED] += 1
             self.report.settled(
                 done.worker_id, done.job, verdict, (verdict.run_at_ms or 0) - done.ended.finished_ms

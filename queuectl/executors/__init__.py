@@ -43,6 +43,9 @@ class Executor(Protocol):
     def withdraw(self) -> list[Claimed]:
         """Take back the submitted jobs that have not started."""
 
+    def retire(self, worker_id: str) -> None:
+        """Let a worker take no further job."""
+
     def stop(self, key: tuple[int, int], why: str, *, kill_after_ms: int) -> None:
         """End a running job: TERM to its whole tree, KILL later; `why` is timeout, cancel or stop."""
 

@@ -72,9 +72,9 @@ class Store:
 
         return Schedules(self.connection)
 
-    def write(self) -> AbstractContextManager[Any]:
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Any]:
         """One write transaction; see `Connection.write`."""
-        return self.connection.write()
+        return self.connection.write(durable=durable)
 
     def close(self) -> None:
         """Close the connection."""

@@ -27,6 +27,7 @@ class Requests(NamedTuple):
     stop_generation: int
     stop_how: str | None
     config_generation: int
+    is_registered: bool
     is_asked_to_stop: bool
     has_cancels: bool
     deletions: int  # how often running jobs were deleted
@@ -115,12 +116,12 @@ class Workers:
         row = self._c.rows(
             """select coalesce((select generation from control where name = 'stop'), 0), (select value from control where name = 'stop'),
                  coalesce((select generation from control where name = 'config'), 0),
-                 exists (select 1 from workers where runner = ? and stop is not null),
+                 exists (select 1 from workers where runner = :me), exists (select 1 from workers where runner = :me and stop is not null),
                  exists (select 1 from jobs where state = 'processing' and cancel > 0),
                  coalesce((select generation from control where name = 'deletion'), 0)""",
-            (runner,),
+            {"me": runner},
         )[0]
-        return Requests(row[0], row[1], row[2], bool(row[3]), bool(row[4]), row[5])
+        return Requests(row[0], row[1], row[2], bool(row[3]), bool(row[4]), bool(row[5]), row[6])
 
     def asked_to_stop(self, runner: str) -> dict[str, str]:
         """Return which of a runner's workers were told to stop, and how."""
