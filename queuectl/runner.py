@@ -10,11 +10,10 @@ import contextlib
 import math
 import os
 import random
-import select
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from queuectl import lifecycle, processes
@@ -36,12 +35,11 @@ from queuectl.store import Store
 from queuectl.store.jobs import new_id
 from queuectl.store.line import Settled
 from queuectl.store.workers import Runner as Identity
-from queuectl.wakeup import LOOKS_S, Watch
+from queuectl.wakeup import Alarm
 
 BEAT_S = 2.0
 PEERS_S = 1.0
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
-BUSY_LOOK_S = 0.2  # how often a full runner looks for stop signals and cancels
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,6 @@ class Pulse:
 
     beat: float = 0.0
     peers: float = 0.0
-    looks: list[float] = field(default_factory=list)
     solo: float = 0.0
 
 
@@ -117,8 +114,6 @@ class Runner:
         """Work until told to stop, or until nothing is left with `drain`; return 0."""
         processes.require_linux()
         processes.become_subreaper()
-        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self.orders.listen()
         self.register()
         folder = os.path.join(os.path.dirname(self.o.database), "logs")
@@ -127,14 +122,8 @@ class Runner:
             limit=self.o.limit, started=self._on_start,
         )  # fmt: skip
         self.listener = Listener(self.executor.slots)
-        self.watch = Watch(self.o.database + ("-wal" if self.store.connection.has_wal else ""))
-        self.poller = select.epoll()
-        self.poller.register(reader, select.EPOLLIN)
-        self.poller.register(self.executor.fileno(), select.EPOLLIN)
-        if self.watch.handle is not None:
-            self.poller.register(self.watch.handle, select.EPOLLIN)
-        self._reader = reader
-        self._listening = True
+        log = self.o.database + ("-wal" if self.store.connection.has_wal else "")
+        self.alarm = Alarm(log, ends=self.executor.fileno())
         try:
             if not self.o.solo:
                 for worker in self.workers:
@@ -142,12 +131,8 @@ class Runner:
             self._loop()
             return 0
         finally:
-            signal.set_wakeup_fd(-1)
-            self.watch.close()
+            self.alarm.close()
             self.executor.close()
-            self.poller.close()
-            os.close(reader)
-            os.close(writer)
             self.store.close()
 
     def register(self) -> None:
@@ -188,6 +173,7 @@ class Runner:
 
     def _loop(self) -> None:
         self.tend_chores()
+        self.heed()  # signals that came before there was an alarm
         self.turn()
         while not self.is_finished():
             self.wait()
@@ -224,19 +210,8 @@ class Runner:
 
     def wait(self) -> None:
         """Sleep until something ends, somebody commits, a signal comes or a deadline is reached."""
-        timeout = self.timeout_s()
         wants_more = self.executor.free() > 0 and self.orders.stopping is None
-        if wants_more != self._listening and self.watch.handle is not None:
-            self.poller.modify(self.watch.handle, select.EPOLLIN if wants_more else 0)
-            self._listening = wants_more
-        for handle, _ in self.poller.poll(timeout):
-            if handle == self.executor.fileno():
-                os.eventfd_read(handle)
-            elif handle == self._reader:
-                os.read(handle, 4096)
-            else:
-                self.watch.drain()
-                self.pulse.looks = list(LOOKS_S)
+        self.alarm.sleep(self.timeout_s(), for_commits=wants_more)
         self.board.beat()
 
     def timeout_s(self) -> float:
@@ -248,8 +223,8 @@ class Runner:
             due.append(tend)
         if self.orders.stop_at is not None:
             due.append(self.orders.stop_at - now)
-        if self.pulse.looks:
-            due.append(self.pulse.looks.pop(0))
+        if (look := self.alarm.due_s()) is not None:
+            due.append(look)
         wall, mono = self.next_due
         if wall is not None:
             due.append((wall - processes.now_ms()) / 1000 + 0.001)
@@ -261,8 +236,6 @@ class Runner:
             due.append(chore)
         if self.executor.queued():
             due.append(STRANDED_S)
-        if not self._listening or self.watch.handle is None:
-            due.append(BUSY_LOOK_S)
         return max(0.0, min(due))
 
     def heed(self) -> None:
@@ -277,7 +250,7 @@ class Runner:
         self.others_wrote = version != self.version
         if self.others_wrote:
             self.version = version
-            self.pulse.looks = []
+            self.alarm.seen()
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
             self.chores.notice()
             self._heed_requests()
@@ -392,7 +365,7 @@ class Runner:
             claims = self._claim(wanted, now)
             self.next_due = line.next_due()
         self.gone.update(ended_workers)
-        self.watch.drain()
+        self.alarm.forget_own()
         self.unsettled, self.stranded = [], []
         self._after(ended, verdicts, late, promoted)
         self.executor.submit(claims)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
+import signal
 
+BUSY_LOOK_S = 0.2  # how often a runner looks that does not listen for commits, having no slot free, or cannot
 LOOKS_S = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.003, 0.006, 0.012, 0.025, 0.05)
 _MODIFY, _CREATE = 0x2, 0x100
 _NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
@@ -45,3 +48,61 @@ class Watch:
         if self.handle is not None:
             os.close(self.handle)
             self.handle = None
+
+
+class Alarm:
+    """All that wakes a runner: ends of runs, signals, commits of others.
+
+    Args:
+        log: the file that commits write to.
+        ends: an eventfd that says that a run has ended.
+    """
+
+    def __init__(self, log: str, *, ends: int) -> None:
+        self._ends = ends
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._watch = Watch(log)
+        self._poller = select.epoll()
+        self._poller.register(self._reader, select.EPOLLIN)
+        self._poller.register(ends, select.EPOLLIN)
+        if self._watch.handle is not None:
+            self._poller.register(self._watch.handle, select.EPOLLIN)
+        self._listening = True
+        self._looks: list[float] = []
+
+    def due_s(self) -> float | None:
+        """Return in how many seconds to wake without being woken, to look for a commit; None when there is no need."""
+        if self._looks:
+            return self._looks.pop(0)
+        return None if self._listening and self._watch.handle is not None else BUSY_LOOK_S
+
+    def sleep(self, timeout_s: float, *, for_commits: bool) -> None:
+        """Sleep until woken, at most this long; commits of others wake only who asks for them."""
+        if for_commits != self._listening and self._watch.handle is not None:
+            self._poller.modify(self._watch.handle, select.EPOLLIN if for_commits else 0)
+            self._listening = for_commits
+        for handle, _ in self._poller.poll(timeout_s):
+            if handle == self._ends:
+                os.eventfd_read(handle)
+            elif handle == self._reader:
+                os.read(handle, 4096)
+            else:
+                self._watch.drain()
+                self._looks = list(LOOKS_S)
+
+    def seen(self) -> None:
+        """The commit that woke us was seen: no need to look again."""
+        self._looks = []
+
+    def forget_own(self) -> None:
+        """Throw away what our own commit wrote to the log."""
+        self._watch.drain()
+
+    def close(self) -> None:
+        """Stop listening."""
+        signal.set_wakeup_fd(-1)
+        self._watch.close()
+        self._poller.close()
+        os.close(self._reader)
+        os.close(self._writer)
