@@ -18,17 +18,29 @@ def await_true(condition, seconds=20.0, what="the condition"):
     raise AssertionError(f"{what} did not come true in {seconds} s")
 
 
+# Each must find nothing. What CHECK constraints and unique indexes forbid need not be asked again.
+FORBIDDEN = {
+    "a running job whose worker has no row": "select id from jobs where state = 'processing' and worker_id not in (select id from workers)",
+    "a recorded run that never started": "select job from runs join jobs on seq = job where runs.run > jobs.runs",
+    "an end recorded while it runs": "select id from jobs join runs on job = seq and run = runs where state = 'processing'",
+    "an output without its run": "select job from outputs where not exists (select 1 from runs where runs.job = outputs.job and runs.run = outputs.run)",
+    "a back-off without a failure": "select id from jobs where state = 'failed' and outcome not in ('failed', 'timeout', 'killed', 'spawn')",
+    "a blocked job that waits for nothing": """select id from jobs where state = 'blocked' and exists (select 1 from dependencies where child = seq)
+        and not exists (select 1 from dependencies where child = seq and met = 0)""",
+    "a counter below zero": "select * from counters where n < 0",
+}
+
+
 def check_invariants(store: Store) -> None:
     """What must be true of every database at rest."""
     one = store.connection.rows
     assert one("pragma integrity_check") == [("ok",)]
     assert one("pragma foreign_key_check") == []
     assert store.jobs.counts() == store.jobs.recount()
-    assert (
-        one("select id from jobs where state = 'processing' and worker_id not in (select id from workers)")
-        == []
-    )
-    assert one("select job from runs join jobs on seq = job where runs.run > jobs.runs") == []
+    by_lane = "select queue, limit_key, state, {} from {} group by queue, limit_key, state order by 1, 2, 3"
+    assert one(by_lane.format("sum(n)", "counters where n > 0")) == one(by_lane.format("count(*)", "jobs"))
+    for what, query in FORBIDDEN.items():
+        assert one(query) == [], what
 
 
 def job_processes(place):

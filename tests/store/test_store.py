@@ -278,3 +278,15 @@ def test_another_file_in_the_place_of_an_open_one_acknowledges_nothing(place, tm
     os.replace(other.path, place)  # the -wal stays where it is: only the file's own identity tells
     with pytest.raises(DatabaseMoved):
         queue.enqueue("true")
+
+
+def test_a_late_result_of_a_deleted_job_never_meets_the_job_that_came_next(q):
+    q.enqueue("true", id="old")
+    register(q._store, "w1")
+    (taken,) = claim(q._store)
+    q.delete("old", force=True)
+    q.enqueue("true", id="new")
+    (other,) = claim(q._store)
+    with q._store.write():
+        assert q._store.line.settle([settled(taken)], now_ms=processes.now_ms()) != []
+    assert (other.run, q.show("new").job.state) == (taken.run, State.PROCESSING)
