@@ -21,6 +21,13 @@ INSERTED = (
 )  # fmt: skip
 _INSERT = f"insert into jobs ({', '.join(INSERTED)}) values ({', '.join('?' * len(INSERTED))})"
 
+# The unique index's own predicate, word for word, so that the index serves.
+HOLDS_ITS_KEY = """unique_key is not null and (
+  unique_for = 'forever'
+  or (unique_for = 'success' and state not in ('dead', 'cancelled'))
+  or (unique_for = 'active' and state in ('scheduled', 'blocked', 'pending', 'processing', 'failed'))
+  or (unique_for = 'queued' and runs = 0 and state in ('scheduled', 'blocked', 'pending')))"""
+
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 FEW = 20_000  # rows of a state up to which its partial index is sorted instead of scanning the newest jobs
 
@@ -104,14 +111,7 @@ class Jobs:
 
     def holder(self, unique_key: str) -> str | None:
         """Return the id of the job that holds a unique key, or None (the predicate is the unique index's own)."""
-        row = self._c.one(
-            """select id from jobs where unique_key = ? and unique_key is not null and (
-                 unique_for = 'forever'
-                 or (unique_for = 'success' and state not in ('dead', 'cancelled'))
-                 or (unique_for = 'active' and state in ('scheduled', 'blocked', 'pending', 'processing', 'failed'))
-                 or (unique_for = 'queued' and runs = 0 and state in ('scheduled', 'blocked', 'pending')))""",
-            (unique_key,),
-        )
+        row = self._c.one(f"select id from jobs where unique_key = ? and {HOLDS_ITS_KEY}", (unique_key,))
         return row[0] if row else None
 
     def states_of(self, ids: Iterable[str]) -> dict[str, State]:

@@ -15,6 +15,7 @@ from queuectl.lifecycle import CLAIMED_COLUMNS, Claimed, Interruption
 from queuectl.model import Progress
 from queuectl.store.family import Family
 from queuectl.store.history import History
+from queuectl.store.jobs import HOLDS_ITS_KEY
 
 PROMOTED_AT_ONCE = 1000  # due jobs made pending in one transaction
 
@@ -264,9 +265,14 @@ class Line:
             )
 
     def give_back(self, claims: Iterable[tuple[int, int]], *, now_ms: int) -> None:
-        """Return claimed jobs that were never started, (seq, run), without a mark."""
+        """Return claimed jobs that were never started, (seq, run), without a mark.
+
+        One whose key was free while it was claimed, and was taken then, is queued again without it.
+        """
         self._c.sql.executemany(
-            """update jobs set state = 'pending', runs = runs - 1, worker_id = null, started_at_ms = null, updated_at_ms = ?
+            f"""update jobs set state = 'pending', runs = runs - 1, worker_id = null, started_at_ms = null, updated_at_ms = ?,
+                 unique_key = case when unique_key is null or unique_key not in (select unique_key from jobs as other
+                   where other.unique_key = jobs.unique_key and other.seq <> jobs.seq and {HOLDS_ITS_KEY}) then unique_key end
                where seq = ? and state = 'processing' and runs = ?""",
             [(now_ms, seq, run) for seq, run in claims],
         )

@@ -12,14 +12,12 @@ import tempfile
 
 import pytest
 from harness import check_invariants
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
-    consumes,
+    initialize,
     invariant,
-    multiple,
     precondition,
     rule,
 )
@@ -57,17 +55,31 @@ COLUMNS = (
 some = st.sampled_from
 maybe = st.none().__or__
 queues = some(["default", "a", "b"])
+pick = st.integers(0, 999)  # an index into a list that is known only when the rule runs, modulo its length
+how_it_ends = some(sorted(ENDS))
+SPEC = st.fixed_dictionaries(
+    {"queue": queues},
+    optional={
+        "priority": st.integers(-2, 2),
+        "max_retries": st.integers(0, 4),
+        "backoff": some(["exponential", "linear", "fixed", "[2, 7]"]),
+        "delay": st.integers(1, 90),
+        "unique": st.tuples(some(["k1", "k2"]), some(["queued", "active", "success", "forever"])),
+        "skip": st.booleans(),
+        "limit": st.tuples(some(["l1", "l2"]), maybe(st.integers(1, 2))),
+    },
+)
 
 
 class QueueMachine(RuleBasedStateMachine):
     """Verbs are rules; the model is told the same and asked what must have happened."""
 
-    ids = Bundle("ids")
-    claims = Bundle("claims")  # (claim, worker), also such as have lost their job since
-
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.mkdtemp(prefix="queuectl-model-")
+        # In memory where there is such a folder: what is tried here is what is written, not whether it survives.
+        self.folder = tempfile.mkdtemp(
+            prefix="queuectl-model-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+        )
         self.model = Model(now=1_800_000_000_000, mono=1_000_000)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(processes, "now_ms", lambda: self.model.now)
@@ -75,7 +87,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.q = Queue(os.path.join(self.folder, "queue.db"))
         self.store = self.q._store
         self.boots = 1
-        self.made = 0
+        self.names: list[str] = []  # of all jobs there ever were
+        self.claims: list = []  # (claim, worker): all there ever were, so most have lost their job since
         self.watch_transitions()
         for runner in RUNNERS:
             self.register(runner)
@@ -98,8 +111,8 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     def register(self, runner: str) -> None:
-        # A runner of a host that is not this one, and of no process here: recovery believes it dead whenever it looks.
-        me = Runner(runner, "elsewhere", self.boot, 0, 1, self.model.mono)
+        # Of another host, so that no process here is looked for, and silent for longer than any lease: dead whenever one looks.
+        me = Runner(runner, "elsewhere", self.boot, 0, 1, -(10**9))
         with self.store.write():
             self.store.workers.register(RUNNERS[runner], me, queues=None, now_ms=self.model.now)
             self.store.line.rebase(self.boot, now_ms=self.model.now, mono_ms=self.model.mono)
@@ -110,35 +123,29 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- in ---
 
-    @rule(
-        target=ids,
-        queue=queues,
-        priority=st.integers(-2, 2),
-        max_retries=maybe(st.integers(0, 4)),
-        backoff=some(["exponential", "linear", "fixed", "[2, 7]"]),
-        delay=maybe(st.integers(1, 90)),
-        unique=maybe(st.tuples(some(["k1", "k2"]), some(["queued", "active", "success", "forever"]))),
-        skip=st.booleans(),
-        limit=maybe(st.tuples(some(["l1", "l2"]), maybe(st.integers(1, 2)))),
-    )
-    def enqueue(self, queue, priority, max_retries, backoff, delay, unique, skip, limit):
-        return self.added(queue, priority, max_retries, backoff, delay, unique, skip, limit, {})
+    @initialize(specs=st.lists(SPEC, min_size=1, max_size=8))
+    def begin_with_some(self, specs):
+        for spec in specs:
+            self.added(**spec)
 
-    @precondition(lambda self: self.model.jobs)
+    @rule(specs=st.lists(SPEC, min_size=1, max_size=2))
+    def enqueue(self, specs):
+        for spec in specs:
+            self.added(**spec)
+
     @rule(
-        target=ids,
-        parents=st.lists(
-            st.tuples(ids, some(["ok", "any", "fail"])), min_size=1, max_size=3, unique_by=lambda p: p[0]
-        ),
+        parents=st.lists(st.tuples(pick, some(["ok", "any", "fail"])), min_size=1, max_size=3),
         delay=maybe(st.integers(1, 90)),
     )
     def enqueue_after(self, parents, delay):
-        return self.added("default", 0, None, "fixed", delay, None, False, None, dict(parents))
+        self.added(delay=delay, parents={self.one_of(self.names, n): needs for n, needs in parents})
 
-    def added(self, queue, priority, max_retries, backoff, delay, unique, skip, limit, parents):
+    def added(
+        self, queue="default", priority=0, max_retries=None, backoff="fixed", delay=None, unique=None, skip=False, limit=None, parents=None
+    ):  # fmt: skip
+        parents = parents or {}
         model = self.model
-        self.made += 1
-        name = f"j{self.made}"
+        name = f"j{len(self.names)}"
         fields = {
             "id": name,
             "queue": queue,
@@ -161,15 +168,15 @@ class QueueMachine(RuleBasedStateMachine):
         if not set(parents) <= set(model.jobs):
             with pytest.raises(InvalidValue):
                 self.q.enqueue("true", **fields)
-            return multiple()
+            return
         if holder and not skip:
             with pytest.raises(StateConflict):
                 self.q.enqueue("true", **fields)
-            return multiple()
+            return
         job = self.q.enqueue("true", **fields)
         if holder:
             assert job.id == holder
-            return multiple()
+            return
         assert self.q.show(name).job == job
         budget = model.max_retries if max_retries is None else max_retries
         made = Expected(
@@ -179,32 +186,38 @@ class QueueMachine(RuleBasedStateMachine):
         if limit and limit[1]:
             model.limits[limit[0]] = limit[1]
         model.add(made, delay_ms=None if delay is None else delay * 1000)
-        return name
+        self.names.append(name)
+
+    @staticmethod
+    def one_of(things, n):
+        return things[n % len(things)]
 
     # --- the worker's side ---
 
     @rule(
-        target=claims,
         worker=some(["w1", "w2", "w3"]),
         want=st.integers(1, 5),
         only=maybe(st.sets(queues, min_size=1)),
     )
     def claim(self, worker, want, only):
+        self.claimed(worker, want, only)
+
+    def claimed(self, worker, want, only):
         expected = [j.id for j in self.model.claimable(only)][:want]
         with self.store.write():
             got = self.store.line.claim(
                 worker, want, queues=None if only is None else sorted(only), now_ms=self.model.now
             )
         assert [c.id for c in got] == expected
-        return self.took(got, worker)
+        self.took(got, worker)
 
-    @rule(target=claims, worker=some(["w1", "w2"]))
+    @rule(worker=some(["w1", "w2"]))
     def claim_suspect(self, worker):
         expected = [j.id for j in self.model.claimable(None, suspects=True)][:1]
         with self.store.write():
             got = self.store.line.claim_suspect(worker, queues=None, now_ms=self.model.now)
         assert [c.id for c in got] == expected
-        return self.took(got, worker)
+        self.took(got, worker)
 
     def took(self, got, worker):
         for claim in got:
@@ -216,15 +229,27 @@ class QueueMachine(RuleBasedStateMachine):
                 job.attempts,
                 job.max_retries,
             )
-        return multiple(*((claim, worker) for claim in got))
+            self.claims.append((claim, worker))
 
-    @rule(batch=st.lists(st.tuples(consumes(claims), some(sorted(ENDS))), min_size=1, max_size=4))
-    def settle(self, batch):
-        self.settled(batch)
+    def live(self):
+        return [(c, w) for c, w in self.claims if self.model.is_current(c.id, c.seq, c.run)]
 
-    @rule(one=claims, how=some(sorted(ENDS)))
-    def settle_and_perhaps_once_more(self, one, how):
-        self.settled([(one, how)])
+    @precondition(lambda self: self.live())
+    @rule(ends=st.lists(how_it_ends, min_size=1, max_size=4))
+    def settle(self, ends):
+        self.settled(list(zip(self.live(), ends, strict=False)))
+
+    @rule(worker=some(["w1", "w2"]), ends=st.lists(how_it_ends, max_size=4), want=st.integers(1, 4))
+    def turn(self, worker, ends, want):
+        """What a runner does all day."""
+        self.settled(list(zip(self.live(), ends, strict=False)))
+        self.claimed(worker, want, None)
+
+    @precondition(lambda self: self.claims)
+    @rule(ends=st.lists(st.tuples(pick, how_it_ends), min_size=1, max_size=4))
+    def settle_whatever_was_claimed_once(self, ends):
+        batch = {self.one_of(self.claims, n): how for n, how in ends}
+        self.settled(list(batch.items()))
 
     def settled(self, batch):
         model, rows, late = self.model, [], []
@@ -242,17 +267,32 @@ class QueueMachine(RuleBasedStateMachine):
             refused = self.store.line.settle(rows, now_ms=model.now)
         assert [(r.seq, r.run) for r in refused] == late
 
-    @rule(batch=st.lists(consumes(claims), min_size=1, max_size=3))
-    def give_back(self, batch):
+    @precondition(lambda self: self.claims)
+    @rule(picks=st.sets(pick, min_size=1, max_size=3))
+    def give_back(self, picks):
+        batch = {self.one_of(self.claims, n) for n in picks}
         for claim, _ in batch:
             if self.model.is_current(claim.id, claim.seq, claim.run):
-                self.model.give_back(claim.id)
+                self.back(claim.id)
         with self.store.write():
             self.store.line.give_back([(c.seq, c.run) for c, _ in batch], now_ms=self.model.now)
 
-    @rule(survivor=some(["", "r1", "r2"]), known=st.booleans(), one_started=st.booleans())
+    def back(self, name):
+        """A claim that was never started is nobody's: the same run may be claimed again."""
+        run = (name, self.model.jobs[name].runs)
+        self.claims = [c for c in self.claims if (c[0].id, c[0].run) != run]
+        self.model.give_back(name)
+
+    @rule(
+        survivor=some(["", "r1", "r2", "not even the machine"]),
+        known=st.booleans(),
+        one_started=st.booleans(),
+    )
     def a_runner_dies(self, survivor, known, one_started):
         """All runners but the survivor die; of the first of them its supervisor knew which claims had been started."""
+        if survivor == "not even the machine":
+            self.the_machine_restarts()
+            return
         model, dead = self.model, [r for r in RUNNERS if r != survivor]
         held = {
             r: [j for j in model.jobs.values() if j.state == "processing" and j.worker in RUNNERS[r]]
@@ -264,7 +304,7 @@ class QueueMachine(RuleBasedStateMachine):
         for runner in dead:
             for job in held[runner]:
                 if known and runner == dead[0] and (job.seq, job.runs) not in started:
-                    model.give_back(job.id)
+                    self.back(job.id)
                 else:
                     model.interrupt(job.id, charged=True)
                     recovered += 1
@@ -278,15 +318,13 @@ class QueueMachine(RuleBasedStateMachine):
         for runner in dead:
             self.register(runner)
 
-    @rule()
     def the_machine_restarts(self):
-        model = self.model
-        for job in list(model.jobs.values()):
+        for job in list(self.model.jobs.values()):
             if job.state == "processing":
-                model.interrupt(job.id, charged=False)
+                self.model.interrupt(job.id, charged=False)
         self.boots += 1
         recover(self.store, me="", boot_id=self.boot)
-        model.reboot()
+        self.model.reboot()
         for runner in RUNNERS:
             self.register(runner)
 
@@ -300,22 +338,32 @@ class QueueMachine(RuleBasedStateMachine):
         assert {row[0] for row in got} == retried
         assert {row[0]: row[1] for row in got} == {i: self.model.jobs[i].attempts for i in retried}
 
-    # --- people's side ---
+    # --- people's side, on jobs without parents and children (those are for the tests of dependencies) ---
 
-    @rule(name=ids)
-    def cancel(self, name):
-        job = self.model.jobs.get(name)
+    def job(self, n):
+        """One of all names there ever were, and its job if that is still there."""
+        name = self.one_of([i for i in self.names if self.is_single(i)], n)
+        return name, self.model.jobs.get(name)
+
+    def is_single(self, name):
+        jobs = self.model.jobs
+        return name not in jobs or not (jobs[name].needs or any(name in j.needs for j in jobs.values()))
+
+    @precondition(lambda self: any(map(self.is_single, self.names)))
+    @rule(n=pick)
+    def cancel(self, n):
+        name, job = self.job(n)
         if job is None or job.state in FINAL:
             with pytest.raises(JobNotFound if job is None else StateConflict):
                 self.q.cancel(name)
             return
         assert self.q.cancel(name).done == (name,)
         self.model.cancel(job)
-        self.follow_the_blocked()
 
-    @rule(name=ids, max_retries=maybe(st.integers(0, 4)))
-    def retry(self, name, max_retries):
-        job = self.model.jobs.get(name)
+    @precondition(lambda self: any(map(self.is_single, self.names)))
+    @rule(n=pick, max_retries=maybe(st.integers(0, 4)))
+    def retry(self, n, max_retries):
+        name, job = self.job(n)
         if job is None:
             with pytest.raises(JobNotFound):
                 self.q.retry(name)
@@ -326,83 +374,61 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.q.retry(name, max_retries=max_retries).done == (name,)
             self.model.requeue(job, max_retries)
 
-    @rule(queue=maybe(queues))
-    def retry_the_dead(self, queue):
-        done = []
-        for job in self.dead(queue):
-            if self.model.can_requeue(job):
+    @precondition(lambda self: all(self.is_single(j.id) for j in self.dead(None)))
+    @rule(queue=maybe(queues), purge=st.booleans())
+    def retry_or_purge_the_dead(self, queue, purge):
+        found = self.dead(queue)
+        verb = self.q.dlq.purge if purge else self.q.dlq.retry
+        done = [j for j in found if purge or self.model.can_requeue(j)]
+        # One by one: each may take the unique key that the next one would need.
+        for job in list(done):
+            if purge:
+                self.model.delete(job)
+            elif self.model.can_requeue(job):
                 self.model.requeue(job, None)
-                done.append(job.id)
-        if not done and not self.dead(queue):
-            with pytest.raises(NothingMatched):
-                self.q.dlq.retry(queue=queue, all=queue is None)
-        elif not done and len(self.dead(queue)) == 1:
-            with pytest.raises(StateConflict):
-                self.q.dlq.retry(queue=queue, all=queue is None)
+            else:
+                done.remove(job)
+        if not found or (not done and len(found) == 1):
+            with pytest.raises(StateConflict if found else NothingMatched):
+                verb(queue=queue, all=queue is None)
         else:
-            assert list(self.q.dlq.retry(queue=queue, all=queue is None).done) == done
-
-    @rule(queue=queues)
-    def purge_the_dead(self, queue):
-        names = [j.id for j in self.dead(queue)]
-        if not names:
-            with pytest.raises(NothingMatched):
-                self.q.dlq.purge(queue=queue)
-            return
-        self.q.dlq.purge(queue=queue)
-        for name in names:
-            self.model.delete(self.model.jobs[name])
-        self.follow_the_blocked()
+            assert list(verb(queue=queue, all=queue is None).done) == [j.id for j in done]
 
     def dead(self, queue):
         return [j for j in self.model.jobs.values() if j.state == "dead" and queue in (None, j.queue)]
 
-    @rule(name=ids, force=st.booleans())
-    def delete(self, name, force):
-        job = self.model.jobs.get(name)
+    @precondition(lambda self: any(map(self.is_single, self.names)))
+    @rule(n=pick, force=st.booleans())
+    def delete(self, n, force):
+        name, job = self.job(n)
         if job is None or (job.state == "processing" and not force):
             with pytest.raises(JobNotFound if job is None else StateConflict):
                 self.q.delete(name, force=force)
             return
         self.q.delete(name, force=force)
         self.model.delete(job)
-        self.follow_the_blocked()
 
-    @rule(queue=maybe(queues), resume=st.booleans())
-    def pause_or_resume(self, queue, resume):
-        if resume:
-            self.q.resume(queue)
-            self.model.paused -= {queue} if queue else set(self.model.paused)
-        else:
-            self.q.pause(queue)
-            self.model.paused.add(queue or "*")
-
-    @rule(n=st.integers(0, 5))
-    def set_the_default_budget(self, n):
-        self.q.config.set("max-retries", str(n))
-        self.model.max_retries = n
-
-    @rule(step=some([None, 1_000, 300_000]))
-    def set_the_worth_of_priority(self, step):
-        self.q.config.set("priority-aging", "none" if step is None else f"{step}ms")
-        self.model.set_aging(step)
-
-    def follow_the_blocked(self):
-        """What becomes of blocked children of cancelled and deleted jobs is for the tests of dependencies; here it must only be legal."""
-        for child in self.model.jobs.values():
-            if child.state != "blocked":
-                continue
-            rows = self.store.connection.rows(
-                "select state, run_at_ms, rank from jobs where id = ?", (child.id,)
-            )
-            child.state, child.run_at, child.rank = rows[0]
-            child.met = {
-                r[0]
-                for r in self.store.connection.rows(
-                    "select parent.id from dependencies join jobs as parent on parent.seq = parent where child = ? and met = 1",
-                    (child.seq,),
-                )
-            }
+    @rule(
+        change=st.one_of(
+            st.tuples(some(["pause", "resume"]), maybe(queues)),
+            st.tuples(st.just("max-retries"), st.integers(0, 5)),
+            st.tuples(st.just("priority-aging"), some([None, 1_000, 300_000])),
+        )
+    )
+    def configure(self, change):
+        match change:
+            case "pause", queue:
+                self.q.pause(queue)
+                self.model.paused.add(queue or "*")
+            case "resume", queue:
+                self.q.resume(queue)
+                self.model.paused -= {queue} if queue else set(self.model.paused)
+            case "max-retries", n:
+                self.q.config.set("max-retries", str(n))
+                self.model.max_retries = n
+            case "priority-aging", step:
+                self.q.config.set("priority-aging", "none" if step is None else f"{step}ms")
+                self.model.set_aging(step)
 
     # --- what must be true after each ---
 
@@ -443,7 +469,7 @@ class QueueMachine(RuleBasedStateMachine):
         keys = {j.unique[0] for j in jobs if j.unique}
         assert {k: self.store.jobs.holder(k) for k in keys} == {k: self.model.holder(k) for k in keys}
         wanted = sorted((j.seq, j.runs) for j in jobs if j.state == "processing" and j.cancel)
-        assert sorted(self.store.line.to_cancel(["w1", "w2", "w3"])) == wanted
+        assert sorted(run for run, _ in self.store.line.to_cancel(["w1", "w2", "w3"])) == wanted
 
     @invariant()
     def the_database_is_in_order(self):
@@ -480,8 +506,10 @@ def as_written(claim, worker, ended, verdict, *, step):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(
-    max_examples=int(os.environ.get("QUEUECTL_EXAMPLES", "60")),
-    stateful_step_count=int(os.environ.get("QUEUECTL_STEPS", "40")),
+    max_examples=int(os.environ.get("QUEUECTL_EXAMPLES", "200")),
+    stateful_step_count=int(os.environ.get("QUEUECTL_STEPS", "50")),
+    phases=[Phase.generate, Phase.shrink],
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

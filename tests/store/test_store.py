@@ -290,3 +290,14 @@ def test_a_late_result_of_a_deleted_job_never_meets_the_job_that_came_next(q):
     with q._store.write():
         assert q._store.line.settle([settled(taken)], now_ms=processes.now_ms()) != []
     assert (other.run, q.show("new").job.state) == (taken.run, State.PROCESSING)
+
+
+def test_a_claim_given_back_whose_key_was_taken_meanwhile_goes_on_without_it(q):
+    first = q.enqueue("true", unique_key="k", unique_for="queued")
+    register(q._store, "w1")
+    (taken,) = claim(q._store)
+    second = q.enqueue("true", unique_key="k", unique_for="queued")
+    with q._store.write():
+        q._store.line.give_back([(taken.seq, taken.run)], now_ms=processes.now_ms())
+    assert (q.show(first.id).job.state, q.show(first.id).job.unique_key) == (State.PENDING, None)
+    assert q._store.jobs.holder("k") == second.id
