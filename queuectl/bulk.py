@@ -9,6 +9,7 @@ from typing import NamedTuple
 from queuectl import processes
 from queuectl.errors import InvalidValue, JobNotFound, NothingMatched, StateConflict
 from queuectl.model import ActionResult, State
+from queuectl.selection import Chosen
 from queuectl.store import Store
 from queuectl.store.changes import Place, Refused
 from queuectl.store.filters import Filter
@@ -40,7 +41,7 @@ class Verb(NamedTuple):
 def act(
     store: Store,
     verb: Verb,
-    names: Sequence[str],
+    given: Chosen,
     wanted: Filter,
     *,
     named: bool,
@@ -54,7 +55,7 @@ def act(
     Args:
         store: the queue's database; one write transaction.
         verb: what is done.
-        names: ids of jobs.
+        given: the jobs pointed at; those that have changed since their frame was read are left alone.
         wanted: a filter, which also narrows the names.
         named: whether a selection was given at all, if an empty one.
         actor: who asks: cli, panel or python.
@@ -68,6 +69,7 @@ def act(
         StateConflict: the one job named is in another state.
         NothingMatched: the filter matches nothing.
     """
+    names = given.ids
     if not names and wanted.is_empty() and not all:
         if named:
             return ActionResult(
@@ -83,6 +85,8 @@ def act(
             return ActionResult(verb.name, notes=("nothing was done",))
     with store.write() as sql:
         found = _found(store, chosen, wanted, verb.states)
+        if given.seen:
+            found |= given.why_stale(store.jobs.stamps(given.ids))
         sql.execute("savepoint act")
         result = _change(store, verb, found, actor=actor, dry_run=dry_run)
         if dry_run:

@@ -120,14 +120,20 @@ class Base:
         return True
 
     def _act(
-        self, verb: bulk.Verb, ids: Sequence[Any], wanted: Filter, *, yes: bool = False, **how: Any
+        self,
+        verb: bulk.Verb,
+        ids: Sequence[Any] | selection.Chosen,
+        wanted: Filter,
+        *,
+        yes: bool = False,
+        **how: Any,
     ) -> ActionResult:
         return bulk.act(
             self._store,
             verb,
-            selection.ids_of(ids, path=self.path),
+            ids if isinstance(ids, selection.Chosen) else selection.chosen(ids, path=self.path),
             wanted,
-            named=bool(ids),
+            named=isinstance(ids, selection.Chosen) or bool(ids),
             actor=self._actor,
             confirm=(lambda *_: True) if yes else self._confirm,
             **how,

@@ -133,6 +133,14 @@ class Jobs:
         )
         return {i: Progress(*told) for i, *told in rows}
 
+    def stamps(self, ids: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Return state and time of the last change, ms, of the ids that exist."""
+        rows = self._c.rows(
+            "select id, state, updated_at_ms from jobs where id in (select value from json_each(?))",
+            (json.dumps(list(ids)),),
+        )
+        return {i: (state, at) for i, state, at in rows}
+
     def newest(self, wanted: Filter, *, limit: int) -> JobList:
         """Return the newest jobs of a filter, newest last, and how many were left out."""
         return self._last(wanted, "seq desc" if self._scan_newest(wanted) else "+seq desc", limit)
