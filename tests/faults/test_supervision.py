@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from harness import await_true, job_processes, runner_pid
 
 from queuectl import processes
@@ -18,7 +17,7 @@ from queuectl.queue import Queue
 from queuectl.store import Store
 
 pytestmark = pytest.mark.process
-ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def test_when_the_supervisor_dies_its_runner_gives_back_and_everything_ends(q, start):
