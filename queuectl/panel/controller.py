@@ -218,7 +218,8 @@ class Controller:
     def _answer(self, kind: str, message: Data) -> Data:
         match kind:
             case "view":
-                return self._look(message.get("patch") or {})
+                self.look(message.get("patch") or {})
+                return {}
             case "lease":
                 self.lease(str(message.get("viewer"))[:64], bool(message.get("on")))
                 return {}
@@ -238,12 +239,12 @@ class Controller:
             case _:
                 raise InvalidValue(f"message: unknown kind {display.preview(kind)!r}")
 
-    def _look(self, patch: Data) -> Data:
+    def look(self, patch: Data) -> None:
+        """Set parts of the view, as `View` knows them, and read what it shows."""
         with self.lock:
             self.view = self.view.changed(patch)
         self.on_change(frozenset(("view",)))
         self.refresh()
-        return {}
 
     def _act(self, message: Data) -> Data:
         with self._queue() as queue, self._store() as store:

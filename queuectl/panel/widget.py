@@ -113,6 +113,15 @@ class Panel(anywidget.AnyWidget):
         """Whether the panel refuses every change."""
         return self._controller.read_only
 
+    def look(self, **view: Any) -> Panel:
+        """Show something: `tab="failures"`, `query="state:dead"`, `open=job.id`; return the panel.
+
+        Raises:
+            InvalidValue: no such part of the view, or not a value for it.
+        """
+        self._controller.look(view)
+        return self
+
     def refresh(self) -> None:
         """Read everything anew."""
         self._controller.refresh()

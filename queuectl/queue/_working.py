@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuectl import processes, selection
 from queuectl import validate as v
-from queuectl.errors import InvalidValue, NothingMatched, QueuectlError
+from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, WaitTimeout
 from queuectl.model import ActionResult, Worker
 from queuectl.queue._base import Base
 
@@ -98,8 +98,19 @@ class Working(Base):
             self._options(verbose=True, count=n, sleep=3.0, limit=None, queues=queues, drain=drain)
         )
 
-    def stop_workers(self, *ids: str, now: bool = False) -> ActionResult:
-        """Tell workers to stop: those named, else all that exist now. Running jobs are waited for, or with `now` put back in line."""
+    def stop_workers(self, *ids: str, now: bool = False, wait: str | float | None = None) -> ActionResult:
+        """Tell workers to stop: those named, else all that exist now. Running jobs are waited for, or with `now` put back in line.
+
+        Args:
+            ids: the workers.
+            now: end their jobs.
+            wait: return only when they are gone, or raise after this time.
+
+        Raises:
+            NothingMatched: no worker has one of the ids.
+            WaitTimeout: they were not gone in time.
+        """
+        longest = None if wait is None else v.duration_ms("wait", wait) / 1000
         how = "now" if now else "graceful"
         with self._store.write():
             if ids:
@@ -113,6 +124,11 @@ class Working(Base):
                 f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)"
             )
         note = "Stop signal sent to all workers." if not ids else f"Stop signal sent to {', '.join(done)}."
+        if longest is not None:
+            from queuectl import fleet
+
+            if not fleet.await_gone(self._store, done, timeout_s=longest):
+                raise WaitTimeout(f"stop: the workers were not gone after {wait} s; they end with their jobs")
         return ActionResult("worker --stop", tuple(done), notes=(note,))
 
     @contextmanager

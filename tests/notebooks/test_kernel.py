@@ -5,6 +5,7 @@ import os
 import pytest
 from harness import await_true
 
+from queuectl.errors import WaitTimeout
 from queuectl.queue import Queue
 
 
@@ -123,3 +124,14 @@ def test_records_show_as_tables_and_a_wait_as_a_bar(kernel, place, queue):
     _, _, shown, trace = kernel.run("await q.wait_async()")
     assert "1 completed" in shown["text/html"], trace
     assert "application/vnd.jupyter.widget-view+json" in shown  # tqdm's bar
+
+
+def test_stopping_can_wait_until_the_workers_are_gone(q):
+    (worker,) = q.start_workers(1)
+    gate = q.path + ".gate"
+    job = q.enqueue(f"until test -e {gate}; do sleep 0.05; done")
+    await_true(lambda: q.show(job.id).job.state == "processing")
+    with pytest.raises(WaitTimeout, match="not gone after"):
+        q.stop_workers(wait=0.1)
+    open(gate, "w").close()
+    assert q.stop_workers(wait="20s").done == (worker.id,) and q.workers() == []

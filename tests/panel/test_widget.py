@@ -12,6 +12,7 @@ import fake_queue
 import panel_demo
 import pytest
 
+from queuectl.errors import InvalidValue
 from queuectl.panel import panel
 from queuectl.panel.basic import BasicPanel
 from queuectl.panel.live import REFRESHER
@@ -98,6 +99,13 @@ def test_what_the_browser_sends_reaches_the_controller(made: Panel) -> None:
     assert sent == [{"kind": "reply", "ok": True, "rid": "1"}]
     assert made.view["query"] == "state:dead" and made.body["total"] == 68
     made._handle_custom_msg("rubbish", [])
+
+
+def test_python_can_say_what_is_shown(made: Panel) -> None:
+    assert made.look(tab="jobs", query="state:dead") is made
+    assert made.view["query"] == "state:dead" and made.body["total"] == 68
+    with pytest.raises(InvalidValue, match="one of"):
+        made.look(tab="nothing")
 
 
 def test_the_selection_is_there_for_python(made: Panel) -> None:
