@@ -35,6 +35,7 @@ from queuectl.queue._adding import AddedJobs
 
 _NAME = re.compile(r"\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\}")
 _COLOURS = re.compile(rb"\x1b\[[0-9;:]*m")
+Frames = list[tuple[list[str], Any]]  # a variable that stands for several jobs: their ids, and its value
 _OWN_FLAGS = ("--many", "--again")
 _PLAIN = (
     AddedJobs,
@@ -63,8 +64,8 @@ class QueueMagics(Magics):
         else is taken as it stands.
         """
         with _one_line_errors():
-            words, origins = self._words(line)
-            return self._run(understand(words, _functions()), origins)
+            words, frames = self._words(line)
+            return self._run(understand(words, _functions()), frames)
 
     @no_var_expand
     @_cell_magic
@@ -75,7 +76,7 @@ class QueueMagics(Magics):
         before; `--again` adds them once more.
         """
         with _one_line_errors():
-            words, origins = self._words(line)
+            words, frames = self._words(line)
             own = [w for w in words if w in _OWN_FLAGS]
             words = [w for w in words if w not in _OWN_FLAGS]
             many = "--many" in own
@@ -85,25 +86,25 @@ class QueueMagics(Magics):
                 raise InvalidValue("%%enqueue: expected a command in the cell, got nothing")
             requests = [understand(["enqueue", f"--command={c}", *words], _functions()) for c in commands]
             if requests[0].help:
-                return self._run(requests[0], origins)
+                return self._run(requests[0], frames)
             return self._add(requests, many=many, again="--again" in own)
 
     # --- what was typed ---
 
-    def _words(self, line: str) -> tuple[list[str], set[str]]:
-        """Return the line's words with `{name}` filled in, and the databases that frames among them came from."""
+    def _words(self, line: str) -> tuple[list[str], Frames]:
+        """Return the line's words with `{name}` filled in, and the values that became several words, or none."""
         try:
             typed = shlex.split(line)
         except ValueError as e:
             raise InvalidValue(f"{line.strip()}: {e}") from None
         words: list[str] = []
-        origins: set[str] = set()
+        frames: Frames = []
         for word in typed:
             name = _NAME.fullmatch(word)
-            words += self._filled_in(name[1], origins) if name else [word]
-        return words, origins
+            words += self._filled_in(name[1], frames) if name else [word]
+        return words, frames
 
-    def _filled_in(self, name: str, origins: set[str]) -> list[str]:
+    def _filled_in(self, name: str, frames: Frames) -> list[str]:
         first, *rest = name.split(".")
         try:
             value = self._variables()[first]
@@ -113,10 +114,10 @@ class QueueMagics(Magics):
             raise InvalidValue(f"{{{name}}}: expected a variable of this notebook; there is none") from None
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             return [str(value)]
-        origin = getattr(value, "attrs", {}).get("queuectl_db")
-        if origin is not None:
-            origins.add(origin)
-        return selection.ids_of([value], path=origin or "")
+        ids = selection.ids_of([value], path=getattr(value, "attrs", {}).get("queuectl_db") or "")
+        if not hasattr(value, "id"):
+            frames.append((ids, value))
+        return ids
 
     def _variables(self) -> Any:
         return getattr(self.shell, "user_ns", {})
@@ -129,7 +130,7 @@ class QueueMagics(Magics):
             return _InNotebook(found.path)
         return _InNotebook(db)
 
-    def _run(self, request: Request, origins: set[str]) -> Any:
+    def _run(self, request: Request, frames: Frames) -> Any:
         functions = _functions()
         if request.help:
             return print(help.page(request.path, functions), end="")
@@ -141,12 +142,9 @@ class QueueMagics(Magics):
             return print(script(request.options["words"], functions), end="")
         _refuse(request)
         call = binding.bind(request.command, request.options)
+        _put_back(frames, call)
         queue = self._queue(request.db)
         try:
-            if other := origins - {queue.path}:
-                raise InvalidValue(
-                    f"frame: expected one of {queue.path}, got one of {', '.join(sorted(other))}"
-                )
             result = call.on(queue)
             if isinstance(result, Iterator):
                 result = (_COLOURS.sub(b"", piece) for piece in result)
@@ -194,6 +192,18 @@ def _mark(specs: list[dict[str, Any]], cell: str | None) -> bool:
         digest = hashlib.sha256(f"{cell}\n{seen[text]}\n{text}".encode()).hexdigest()[:24]
         spec.update(unique_key=f"cell-{digest}", unique_for="forever", on_conflict="skip")
     return True
+
+
+def _put_back(frames: Frames, call: binding.Call) -> None:
+    """Give the verb the frames themselves for their ids: they know their database, and what their rows showed when they were read."""
+    for name in (p.name for p in call.command.parameters if p.many):
+        words: list[Any] = call.options.get(name) or []
+        for ids, value in frames:
+            at = next((i for i in range(len(words) + 1) if words[i : i + len(ids)] == ids), None)
+            if at is not None:
+                words[at : at + len(ids)] = [value]
+        if words:
+            call.options[name] = words
 
 
 def _functions() -> Any:

@@ -86,7 +86,9 @@ def test_a_word_in_braces_is_a_variable(run, shell, q):
     import pandas as pd
 
     jobs = [q.enqueue("false") for _ in range(3)]
-    shell.user_ns.update(job=jobs[0], rest=pd.DataFrame(index=[j.id for j in jobs[1:]]), n=7)
+    shell.user_ns.update(
+        job=jobs[0], rest=pd.DataFrame(index=pd.Index([j.id for j in jobs[1:]], name="id")), n=7
+    )
     assert run("%queuectl show {job.id}").job.id == jobs[0].id
     assert run("%queuectl cancel {job} {rest}").done == tuple(j.id for j in jobs)
     assert run("%queuectl enqueue -c true --priority {n}").priority == 7
@@ -94,10 +96,21 @@ def test_a_word_in_braces_is_a_variable(run, shell, q):
         run("%queuectl show {nothing.here}")
 
 
+def test_a_frame_is_acted_on_as_it_was_read(run, shell, q):
+    jobs = [q.enqueue("true") for _ in range(2)]
+    shell.user_ns["frame"] = q.jobs()
+    q.cancel(jobs[0])
+    result = run("%queuectl cancel {frame}")
+    assert result.done == (jobs[1].id,) and "pending when read, cancelled now" in result.skipped[0][1]
+    shell.user_ns["none"] = q.jobs(state="dead")
+    q.enqueue("true")
+    assert run("%queuectl cancel {none}").done == () and len(q.list(state="pending")) == 1
+
+
 def test_a_frame_of_another_database_is_refused(run, shell, q):
     import pandas as pd
 
-    frame = pd.DataFrame(index=[q.enqueue("true").id])
+    frame = pd.DataFrame(index=pd.Index([q.enqueue("true").id], name="id"))
     frame.attrs["queuectl_db"] = "/elsewhere/queue.db"
     shell.user_ns["frame"] = frame
     with pytest.raises(InvalidValue, match="/elsewhere/queue"):
