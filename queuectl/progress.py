@@ -7,6 +7,7 @@ import time
 from typing import Any, Protocol, Self
 
 DELAY_S = 0.4  # what is over sooner shows no bar
+REFRESH_S = 0.1
 
 
 class Bar(Protocol):
@@ -62,26 +63,42 @@ class _Nothing:
 
 
 class _Shown:
+    """A bar that comes when its work has taken `DELAY_S`; only then is tqdm imported."""
+
     def __init__(self, total: int, label: str, unit: str) -> None:
-        if in_kernel():
-            from tqdm.auto import tqdm
-        else:  # `tqdm.auto` brings asyncio along
-            from tqdm import tqdm
-        self._note, self._since = "", time.monotonic()
-        self._tqdm: Any = tqdm(total=total, desc=label, unit=f" {unit}", delay=DELAY_S, dynamic_ncols=True)
+        self._options = {"total": total, "desc": label, "unit": f" {unit}", "dynamic_ncols": True}
+        self._n, self._note = 0, ""
+        self._born = self._drawn = time.monotonic()
+        self._tqdm: Any = None
 
     def update(self, n: int = 1) -> None:
-        self._tqdm.update(n)
+        self._n += n
+        if time.monotonic() - self._drawn >= (REFRESH_S if self._tqdm else DELAY_S):
+            self._draw()
 
     def to(self, n: int, note: str = "") -> None:
-        said, self._note = self._note, note
-        self._tqdm.set_postfix_str(note, refresh=False)
-        self._tqdm.update(n - self._tqdm.n)
-        if note != said and time.monotonic() - self._since > DELAY_S:
-            self._tqdm.refresh()  # `update` draws where the count has changed
+        is_news, self._note = note != self._note, note
+        self.update(n - self._n)
+        if is_news and self._tqdm:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        if self._tqdm is None:
+            if in_kernel():
+                from tqdm.auto import tqdm
+            else:  # `tqdm.auto` brings asyncio along
+                from tqdm import tqdm
+            self._tqdm = tqdm(**self._options)
+            self._tqdm.start_t -= self._drawn - self._born
+        self._tqdm.n = self._n
+        self._tqdm.set_postfix_str(self._note, refresh=False)
+        self._tqdm.refresh()
 
     def close(self) -> None:
-        self._tqdm.close()
+        if self._tqdm:
+            self._draw()
+            self._tqdm.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from queuectl.model import Job, JobList
 from queuectl.queue._base import Base
+
+if TYPE_CHECKING:
+    from queuectl.progress import Bar
 
 
 class AddedJobs(JobList):
@@ -67,16 +70,31 @@ class Adding(Base):
         given = {k: x for k, x in locals().items() if k != "self" and x is not None}
         return self._enqueuer.add([given], actor=self._actor)[0]
 
-    def enqueue_many(self, source: str | Iterable[str | Mapping[str, Any]]) -> AddedJobs:
+    def enqueue_many(
+        self, source: str | Iterable[str | Mapping[str, Any]], *, progress: bool | None = None
+    ) -> AddedJobs:
         """Add many commands in one transaction, all or none.
 
         Args:
             source: a file (`-` for standard input) with one command or one JSON object of enqueue's fields a line; from Python also an
                 iterable of commands and mappings.
+            progress: show a bar on standard error; by default where that is a terminal, and in a notebook.
 
         Raises:
             InvalidValue: the message names the line that is wrong; nothing was enqueued.
         """
+        from queuectl import progress as bars
         from queuectl.sources import specs
 
-        return AddedJobs(self._enqueuer.add(specs(source), batch=f"b{time.time_ns():x}", actor=self._actor))
+        found = specs(source)
+        with bars.bar(len(found), label="adding", shown=progress) as bar:
+            told = _telling(found, bar)
+            return AddedJobs(self._enqueuer.add(told, batch=f"b{time.time_ns():x}", actor=self._actor))
+
+
+def _telling(found: Sequence[Mapping[str, Any]], bar: Bar) -> Iterator[Mapping[str, Any]]:
+    """Yield the specs while the bar goes along with them."""
+    for spec in found:
+        yield spec
+        bar.update()
+    bar.to(len(found), "writing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,23 +24,24 @@ PROGRESS_S = 0.5  # between two looks at what running jobs tell
 class Waiting(Working):
     """The verbs that return when jobs have ended."""
 
-    def wait(self, *ids: str, timeout: str | float | None = None) -> WaitResult:
+    def wait(self, *ids: str, timeout: str | float | None = None, progress: bool | None = None) -> WaitResult:
         """Wait until jobs have ended: those named, else all that are not finished now. Ctrl-C leaves the jobs alone.
 
         Args:
             ids: the jobs.
             timeout: give up after this time.
+            progress: show a bar on standard error; by default where that is a terminal, and in a notebook.
 
         Raises:
             WaitTimeout: they had not all ended in time.
             JobNotFound: no job has one of the ids.
         """
-        shown, states = _Told(None), dict[str, State]()
+        shown, states = _Told(progress), dict[str, State]()
         try:
             for found in self._looks(ids, timeout, nap=time.sleep):
                 states = dict(found)
-                if shown.is_new(states, self._store):
-                    shown.tell(*shown.counted)
+                shown.is_new(states, self._store)
+                shown.tell(*shown.counted)  # also what is not new: the time goes on
         finally:
             shown.close()
         return WaitResult(states)
@@ -126,32 +128,34 @@ class Waiting(Working):
 
 
 class _Told:
-    """The bar of a wait: how many have ended, how many of them not well, and what running ones tell of their progress.
+    """The bar of a wait: how many have ended, how many of them not well, how many run and what those tell of their progress.
 
     Counted in the thread, shown in the loop.
     """
 
     def __init__(self, wanted: bool | None) -> None:
-        self.counted = (0, -1, 0, "")
+        self.counted = (0, -1, 0, 0, "")
         self._asked = 0.0
         self._wanted = wanted
         self._bar: bars.Bar | None = None
         self._closed = False
 
     def is_new(self, states: Mapping[str, State], store: Store) -> bool:
-        over = [s for s in states.values() if s in FINAL]
-        before, told = self.counted, self.counted[3]
+        n = Counter(states.values())
+        over, running = sum(n[s] for s in FINAL), n[State.PROCESSING]
+        before, told = self.counted, self.counted[-1]
         if time.monotonic() - self._asked >= PROGRESS_S:
             told, self._asked = _told(store, states), time.monotonic()
-        self.counted = (len(states), len(over), sum(s is not State.COMPLETED for s in over), told)
+        self.counted = (len(states), over, over - n[State.COMPLETED], running, told)
         return self.counted != before
 
-    def tell(self, total: int, over: int, bad: int, told: str) -> None:
+    def tell(self, total: int, over: int, bad: int, running: int, told: str) -> None:
         if self._closed:
             return
         if self._bar is None:
             self._bar = bars.bar(total, label="waiting", shown=self._wanted)
-        self._bar.to(over, ", ".join([f"{bad} not completed"] * bool(bad) + [told] * bool(told)))
+        notes = (f"{bad:,} not completed" * bool(bad), f"{running:,} running" * bool(running), told)
+        self._bar.to(over, ", ".join(filter(None, notes)))
 
     def close(self) -> None:
         self._closed = True
