@@ -36,7 +36,7 @@ def stream(store: Store, job: Job, *, run: int | None, stderr: bool, follow: boo
             return
         time.sleep(0.1)
         job = store.jobs.get(job.id)
-    yield from _stored(store, job, number, stderr, sent)
+    yield from stored(store, job.seq, number, stderr=stderr, offset=sent)
 
 
 def _spool(store: Store, job: Job, stderr: bool, offset: int) -> Iterator[bytes]:
@@ -46,21 +46,25 @@ def _spool(store: Store, job: Job, stderr: bool, offset: int) -> Iterator[bytes]
     yield from _file(path, offset)
 
 
-def _stored(store: Store, job: Job, run: int, stderr: bool, offset: int) -> Iterator[bytes]:
-    row = store.jobs.output(job.seq, run)
+def stored(
+    store: Store, seq: int, run: int, *, stderr: bool, offset: int = 0, tail: int | None = None
+) -> Iterator[bytes]:
+    """Yield the kept output of a run that has ended, from an offset on or only its last `tail` bytes."""
+    row = store.jobs.output(seq, run)
     if row is None:
         return
     name, inline = (row[3], row[1]) if stderr else (row[2], row[0])
     if name is not None:
-        yield from _file(os.path.join(os.path.dirname(store.path), "logs", os.path.basename(name)), offset)
+        path = os.path.join(os.path.dirname(store.path), "logs", os.path.basename(name))
+        yield from _file(path, offset, tail)
     elif inline:
-        yield inline[offset:]
+        yield inline[offset:] if tail is None else inline[-tail:]
 
 
-def _file(path: str, offset: int) -> Iterator[bytes]:
+def _file(path: str, offset: int, tail: int | None = None) -> Iterator[bytes]:
     try:
         with open(path, "rb") as f:
-            f.seek(offset)
+            f.seek(offset if tail is None else max(0, os.fstat(f.fileno()).st_size - tail))
             while piece := f.read(1 << 16):
                 yield piece
     except FileNotFoundError:

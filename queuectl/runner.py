@@ -169,6 +169,7 @@ class Runner:
             get("snooze"),
             get("priority-aging"),
         )
+        self.cause_rules = tuple((regex, name) for regex, name in get("cause-rules") or ())
         self.beat_s: float = min(BEAT_S, get("lease") / 4000)  # four signs of life a lease
 
     def _loop(self) -> None:
@@ -348,7 +349,10 @@ class Runner:
             for d in ended
         ]
         self._strand()
-        rows = [settled(d, v, aging_ms=self.aging_ms) for d, v in zip(ended, verdicts, strict=True)]
+        rows = [
+            settled(d, v, aging_ms=self.aging_ms, cause_rules=self.cause_rules)
+            for d, v in zip(ended, verdicts, strict=True)
+        ]
         told = [Told(p, d.job.seq, d.job.run) for d in ended if (p := latest(d.ended.stdout, ended=True))]
         # What has ended must survive a power cut; of a claim that does not, only its job runs once more.
         with self.store.write(durable=bool(rows)):

@@ -121,6 +121,31 @@ def read_hook(name: str) -> Callable[[object], str]:
     return lambda value: v.text(name, value, longest=v.COMMAND_MAX)
 
 
+def read_cause_rules(value: object) -> list[list[str]]:
+    """Return rules of one's own for causes: pairs of a regular expression and the name that its failures go by."""
+    rule = 'pairs of a regular expression and a name, like [["disk quota", "quota"]]'
+    items: object = value
+    if isinstance(value, str):
+        try:
+            items = json.loads(value)
+        except (ValueError, RecursionError):
+            raise expected("cause-rules", rule, value) from None
+    if not isinstance(items, (list, tuple)) or len(items) > 1000:
+        raise expected("cause-rules", rule, value)
+    return [_cause_rule(item, rule) for item in items]
+
+
+def _cause_rule(item: object, rule: str) -> list[str]:
+    if not isinstance(item, (list, tuple)) or len(item) != 2:
+        raise expected("cause-rules", rule, item)
+    regex, name = (v.text("cause-rules", part) for part in item)
+    try:
+        re.compile(regex)
+    except (re.error, RecursionError, OverflowError) as e:
+        raise expected("cause-rules", f"a regular expression ({e})", regex) from None
+    return [regex, name.strip()]
+
+
 def _size(name: str, *, low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         factor = 1
@@ -167,6 +192,7 @@ WORKER_SETTINGS = (
     Setting("output-cap", _size("output-cap", low=1 << 16, high=1 << 40), 16 << 20, "Most bytes kept of each output stream of a run"),
     Setting("retention", _optional(_ms("retention", low=1000)), None, "Age at which completed and cancelled jobs are removed; none to keep them"),
     Setting("snooze", _ms("snooze", low=1), 60_000, "Delay after exit status 75 (EX_TEMPFAIL)"),
+    Setting("cause-rules", _optional(read_cause_rules), None, "Your own causes of failure: pairs of a regular expression and a name"),
 )  # fmt: skip
 
 HOOKS = ("on-success", "on-failure", "on-dead", "on-queue-empty")

@@ -8,21 +8,23 @@ from queuectl.lifecycle import Ended, Verdict
 from queuectl.model import FINAL, Outcome
 from queuectl.store.line import Settled
 
+Rules = tuple[tuple[str, str], ...]
 _HAVE_A_CAUSE = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.KILLED, Outcome.SPAWN)
 
 
-def settled(done: Done, verdict: Verdict, *, aging_ms: int | None) -> Settled:
+def settled(done: Done, verdict: Verdict, *, aging_ms: int | None, cause_rules: Rules = ()) -> Settled:
     """Return what is written of a run.
 
     Args:
         done: how it ended.
         verdict: what becomes of its job.
         aging_ms: the waiting that a step of priority is worth, milliseconds.
+        cause_rules: the user's own causes, pairs of a regular expression and a name.
     """
     job, e = done.job, done.ended
     line = sig = version = template = None
     if verdict.outcome in _HAVE_A_CAUSE:
-        line, sig, version, template = _cause(e, verdict.outcome)
+        line, sig, version, template = _cause(e, verdict.outcome, cause_rules)
     rank = None
     if verdict.run_at_ms is not None:
         rank = lifecycle.rank(verdict.run_at_ms, job.priority, aging_ms)
@@ -34,11 +36,16 @@ def settled(done: Done, verdict: Verdict, *, aging_ms: int | None) -> Settled:
     )  # fmt: skip
 
 
-def _cause(e: Ended, outcome: Outcome) -> tuple[str | None, str | None, int | None, str | None]:
+def _cause(e: Ended, outcome: Outcome, rules: Rules) -> tuple[str | None, str | None, int | None, str | None]:
     from queuectl import causes  # 30 ms of patterns, which a batch without failures need not wait for
 
     stderr = (e.spawn_error or "").encode() if outcome is Outcome.SPAWN else e.stderr
     cause = causes.cause_of(
-        outcome=outcome.value, exit_code=e.exit_code, signal=e.signal, stdout=e.stdout, stderr=stderr
+        outcome=outcome.value,
+        exit_code=e.exit_code,
+        signal=e.signal,
+        stdout=e.stdout,
+        stderr=stderr,
+        rules=causes.compiled(rules),
     )
     return (cause.line, cause.sig, causes.VERSION, cause.template) if cause else (None, None, None, None)

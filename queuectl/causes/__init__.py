@@ -14,9 +14,9 @@ from signal import Signals
 from queuectl.causes._choose import best
 from queuectl.causes._lines import one_line, tail_lines
 from queuectl.causes._mask import template_of
-from queuectl.causes.rules import Rule, parse_rules
+from queuectl.causes.rules import Rule, compiled, parse_rules
 
-__all__ = ["VERSION", "Cause", "Rule", "cause_of", "parse_rules"]
+__all__ = ["VERSION", "Cause", "Rule", "cause_of", "compiled", "parse_rules"]
 
 VERSION = 3
 """Stored with each run; raised whenever any output may get another sig."""

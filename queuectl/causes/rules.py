@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from queuectl.errors import InvalidValue
 
@@ -31,6 +32,12 @@ def parse_rules(rules: Iterable[tuple[str, str]]) -> tuple[Rule, ...]:
         InvalidValue: an entry is no pair of texts, a name is empty, or an expression does not compile.
     """
     return tuple(_parse(position, rule) for position, rule in enumerate(rules, 1))
+
+
+@lru_cache(maxsize=8)
+def compiled(rules: tuple[tuple[str, str], ...]) -> tuple[Rule, ...]:
+    """Compile rules that were checked before, once."""
+    return parse_rules(rules)
 
 
 def _parse(position: int, rule: object) -> Rule:

@@ -240,6 +240,7 @@ PAST = {
     "prune": "deleted",
     "bump": "moved to the front",
     "edit": "changed",
+    "refingerprint": "filed under another cause",
     "pause": "paused",
     "resume": "resumed",
     "schedule pause": "paused",

@@ -84,6 +84,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Jobs": ("enqueue", "enqueue-many", "map", "list", "show", "explain", "logs", "wait", "status"),
     "Repair": (
         "failures",
+        "report",
         "dlq list",
         "dlq retry",
         "dlq purge",
@@ -92,6 +93,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "edit",
         "bump",
         "delete",
+        "refingerprint",
         "prune",
     ),
     "Schedules": (
@@ -159,6 +161,10 @@ EXTRAS: dict[str, Extra] = {
     "wait": Extra("queuectl wait --timeout 10m"),
     "status": Extra("queuectl status"),
     "failures": Extra("queuectl failures --since 1d"),
+    "refingerprint": Extra("queuectl refingerprint --dry-run"),
+    "report": Extra(
+        "queuectl report incident.html --since 1d", shown={"path": "FILE"}, values={"path": "file"}
+    ),
     "retry": Extra("queuectl retry kj5p8v9y", values={"state": "state"}),
     "cancel": Extra("queuectl cancel --queue slow --dry-run", values={"state": "state"}),
     "delete": Extra("queuectl delete --state cancelled --dry-run", values={"state": "state"}),

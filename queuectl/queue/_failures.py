@@ -1,10 +1,12 @@
-"""Why jobs failed: the causes, and computing them anew."""
+"""Why jobs failed: the causes, a report of them, and computing them anew."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from queuectl.model import Cause, CauseList
+from queuectl import processes
+from queuectl.model import ActionResult, Cause, CauseList
 from queuectl.queue._base import Base, rows_limit
 from queuectl.store.trends import Trends
 
@@ -37,6 +39,51 @@ class Failing(Base):
 
         after = self._since(since)
         return frames.causes(self._store, self._causes(0 if after is None else after, frame_limit(limit)))
+
+    def refingerprint(self, *, dry_run: bool = False) -> ActionResult:
+        """Compute the causes of stored failures anew, with this version's rules and those of the setting cause-rules.
+
+        Args:
+            dry_run: only say which jobs would get another cause.
+        """
+        from queuectl.causes import parse_rules
+        from queuectl.refingerprint import refingerprint
+
+        rules = parse_rules(self._store.settings.get("cause-rules") or ())
+        found = refingerprint(self._store, rules, dry_run=dry_run)
+        verb = "would get" if dry_run else "got"
+        notes = [
+            f"{found.runs:,} failed runs looked at; {found.changed_runs:,} of {len(found.jobs):,} jobs {verb} another cause"
+        ]
+        if found.kept:
+            notes.append(f"{found.kept:,} kept theirs, as their output is gone")
+        return ActionResult("refingerprint", found.jobs, dry_run=dry_run, notes=tuple(notes))
+
+    def report(
+        self, path: str, *, since: str | None = None, limit: int = 10, force: bool = False
+    ) -> ActionResult:
+        """Write a report of the failures, their causes over time, samples and the calls that retry them.
+
+        Args:
+            path: the file, whose ending says the form: .html, .ipynb or .md.
+            since: only of runs that ended since a time or an age like 2h.
+            limit: at most this many causes.
+            force: replace a file that is there.
+        """
+        from queuectl import incident
+
+        name = os.path.expanduser(os.fspath(path))
+        incident.form_of(name)
+        after, now = self._since(since), processes.now_ms()
+        rows = self._causes(0 if after is None else after, None)
+        shown = rows[: rows_limit(limit)]
+        facts = incident.gather(
+            self._store, shown, left_out=len(rows) - len(shown), runs=sum(c.count for c in rows), since_ms=after,
+            since=since, now_ms=now,
+        )  # fmt: skip
+        incident.write(facts, name, force=force)
+        said = f"{sum(c.count for c in rows):,} failed runs of {len(rows):,} causes"
+        return ActionResult("report", (name,), notes=(f"Report of {said} written to {name}",))
 
     def _causes(self, since_ms: int, limit: int | None) -> CauseList:
         trends = Trends(self._store.connection)

@@ -112,6 +112,13 @@ class Trends:
         """Return the latest example of a cause: (job id, line, some of the commands)."""
         return self._example(sig)
 
+    def example_run(self, sig: str) -> tuple[int, int] | None:
+        """Return job number and run of the latest example of a cause."""
+        row = self._c.one(
+            "select job, run from runs where error_sig = ? order by finished_at_ms desc limit 1", (sig,)
+        )
+        return (row[0], row[1]) if row else None
+
     def _example(self, sig: str) -> tuple[str | None, str | None, tuple[str, ...]]:
         found = self._c.one(
             """select jobs.id, runs.error, jobs.command from runs join jobs on jobs.seq = runs.job
