@@ -81,6 +81,10 @@ class Schedule:
         return row | {"fields": shown, "next_runs_ms": list(self.next_runs_ms)}
 
 
+class Entries(list[Schedule]):
+    """Schedules, by name."""
+
+
 class Cron:
     """The slots of one entry.
 

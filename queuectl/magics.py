@@ -23,7 +23,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic import cell_magic as _cell_magic
 
 from queuectl import selection
-from queuectl.cli import binding, help, render, table
+from queuectl.cli import binding, help, records, render, table
 from queuectl.cli.argv import Request, understand
 from queuectl.cli.cells import local, span
 from queuectl.cli.completion import candidates, script
@@ -270,7 +270,7 @@ class _Listing(list[Any]):
         return "\n".join(" ".join(str(v) for v in row.values()) for row in self._rows()) or "nothing"
 
     def _rows(self) -> list[dict[str, Any]]:
-        return [r if isinstance(r, dict) else {"value": r} for r in render.records(list(self))]
+        return [r if isinstance(r, dict) else {"value": r} for r in records.records(list(self))]
 
     def _repr_html_(self) -> str:
         rows = self._rows()

@@ -122,6 +122,7 @@ class Job:
     cancel: int
 
     ROW: ClassVar[str]
+    COLUMNS: ClassVar[tuple[str, ...]]  # of `as_dict`
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Job:
@@ -181,22 +182,11 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the job's columns by name, JSON columns decoded and secrets of the environment left out."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row = {name: getattr(self, name) for name in self.COLUMNS}
         for name in ("params", "result"):
             row[name] = json.loads(row[name]) if row[name] is not None else None
         row["tags"] = list(self.tag_list)
-        row["timed_out"] = self.timed_out
-        row["settings_from"] = self.settings_from
-        row |= dict(
-            zip(
-                ("progress_done", "progress_total", "progress_text"),
-                self.progress or (None,) * 3,
-                strict=True,
-            )
-        )
-        for hidden in ("env", "origins", "due_mono_ms", "cancel", "rank", "waits_for", "progress_run"):
-            del row[hidden]
-        return row
+        return row | dict(zip(_PROGRESS, self.progress or (None,) * 3, strict=True))
 
     def __repr__(self) -> str:
         from queuectl import display
@@ -209,6 +199,9 @@ class Job:
         return html.job_html(self)
 
 
+_PROGRESS = ("progress_done", "progress_total", "progress_text")
+_HIDDEN = {"env", "origins", "due_mono_ms", "cancel", "rank", "waits_for", "progress_run"}
+Job.COLUMNS = (*(f.name for f in fields(Job) if f.name not in _HIDDEN), "timed_out", "settings_from")
 Job.ROW = ", ".join(f.name for f in fields(Job))
 
 

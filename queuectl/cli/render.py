@@ -1,4 +1,4 @@
-"""What a result looks like: one renderer for each type of record, and JSON Lines or CSV of the same.
+"""What a result looks like: one renderer for each type of record; JSON Lines and CSV of the same are in `records`.
 
 A renderer is found by the name of the result's class, so that printing one kind of record imports nothing of
 the others. Everything in a record is untrusted: secrets are masked, control characters are spelt out.
@@ -6,12 +6,13 @@ the others. Everything in a record is untrusted: secrets are masked, control cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 from queuectl.cli import doctor_view, planned, queue_views
 from queuectl.cli.cells import columns, local, safe, size, span
-from queuectl.display import csv_cell, escape_terminal, mask_secrets
+from queuectl.cli.records import pass_on, plain, write_csv, write_json
+from queuectl.display import escape_terminal, mask_secrets
 
 Lines = Iterator[str]
 
@@ -29,11 +30,11 @@ def render(result: Any, form: str, out: TextIO, err: TextIO, *, declared: str = 
     if result is None:
         return
     if isinstance(result, Iterator):
-        _pass_on(result, form, out)
+        pass_on(result, form, out)
     elif form == "json":
-        _write_json(result, out)
+        write_json(result, out)
     elif form == "csv":
-        _write_csv(result, out)
+        write_csv(result, out)
     else:
         for line in _human(result, declared)(result):
             out.write(line + "\n")
@@ -270,12 +271,12 @@ def _many(results: Any) -> Lines:
 
 
 def _fields(result: Any) -> Lines:
-    plain = _plain(result)
-    if not isinstance(plain, Mapping):
-        yield safe(plain)
+    found = plain(result)
+    if not isinstance(found, Mapping):
+        yield safe(found)
         return
-    longest = max((len(str(key)) for key in plain), default=0)
-    for key, value in plain.items():
+    longest = max((len(str(key)) for key in found), default=0)
+    for key, value in found.items():
         yield f"{safe(key):<{longest}}  {safe(value)}"
 
 
@@ -298,140 +299,3 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     **queue_views.HUMAN,
     **doctor_view.HUMAN,
 }
-
-
-# -- for programs --------------------------------------------------------------------------------
-
-
-def records(result: Any) -> Iterable[Any]:
-    """Return the records of a result as plain data with secrets masked: one for each line or row."""
-    many = isinstance(result, (list, tuple)) and not hasattr(result, "as_dict")
-    return (_masked(_plain(r)) for r in (result if many else [result]))
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "as_dict"):
-        return _plain(value.as_dict())
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v) for v in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, (int, float)):
-        return value
-    names = getattr(value, "__dataclass_fields__", None)
-    return {name: _plain(getattr(value, name)) for name in names} if names else str(value)
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return mask_secrets(value)
-    if isinstance(value, dict):
-        return {k: _masked(v) for k, v in value.items()}
-    return [_masked(v) for v in value] if isinstance(value, list) else value
-
-
-def _pass_on(pieces: Iterator[bytes], form: str, out: TextIO) -> None:
-    """Write a job's output as it comes: byte for byte into a file or pipe, spelt out on a terminal."""
-    if form == "human" and not out.isatty() and hasattr(out, "buffer"):
-        out.flush()
-        for piece in pieces:
-            out.buffer.write(piece)
-            out.buffer.flush()
-        return
-    if form == "csv":
-        out.write("line\n")
-    for text in _decoded(pieces, by_line=form != "human"):
-        if form == "human":
-            out.write(escape_terminal(text, multiline=True))
-        else:
-            out.write((_json({"line": text}) if form == "json" else _quoted(csv_cell(text))) + "\n")
-        out.flush()
-
-
-def _decoded(pieces: Iterator[bytes], *, by_line: bool) -> Iterator[str]:
-    """Yield bytes as text, what is not UTF-8 spelt out; in whole lines without their ends when asked."""
-    from codecs import getincrementaldecoder
-
-    decoder = getincrementaldecoder("utf-8")("backslashreplace")
-    rest = ""
-    for piece in pieces:
-        text = rest + decoder.decode(piece)
-        if by_line:
-            *lines, rest = text.split("\n")
-            yield from lines
-        else:
-            yield text
-    rest += decoder.decode(b"", final=True)
-    if rest:
-        yield rest
-
-
-def _write_json(result: Any, out: TextIO) -> None:
-    for record in records(result):
-        out.write(_json(record) + "\n")
-
-
-def _json(value: Any) -> str:
-    """Return JSON on one line, control and direction characters escaped, so that it is safe on a terminal."""
-    import json
-
-    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-
-
-def _write_csv(result: Any, out: TextIO) -> None:
-    write = _escaped(out.write) if out.isatty() else out.write
-    for i, row in enumerate(_rows(result)):
-        write(",".join(_quoted(cell if i == 0 else csv_cell(_cell(cell))) for cell in row) + "\n")
-
-
-def _quoted(cell: Any) -> str:
-    """Return a cell as RFC 4180 has it; a lone carriage return is quoted too, which Python's csv forgets."""
-    text = "" if cell is None else str(cell)
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
-
-
-def _escaped(write: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: write(escape_terminal(text, multiline=True))
-
-
-def _rows(result: Any) -> Iterator[list[Any]]:
-    """Yield the header and then the rows of a result."""
-    kind = type(result).__name__
-    if kind == "Status":
-        yield ["state", "jobs"]
-        yield from ([str(state), count] for state, count in result.counts.items())
-    elif kind == "ActionResult":
-        yield ["id", "done", "reason"]
-        yield from ([job_id, True, None] for job_id in result.done)
-        yield from ([job_id, False, _masked(why)] for job_id, why in result.skipped)
-    elif kind == "ConfigTable":
-        yield ["key", "value"]
-        yield from ([key, _masked(value)] for key, value in result.items())
-    elif kind == "WaitResult":
-        yield ["id", "state"]
-        yield from ([job_id, str(state)] for job_id, state in result.states.items())
-    else:
-        yield from _record_rows(result)
-
-
-def _record_rows(result: Any) -> Iterator[list[Any]]:
-    header: list[str] = list(getattr(result, "columns", ()))
-    if header:
-        yield header
-    for record in records(result):
-        row = record if isinstance(record, dict) else {"value": record}
-        if not header:
-            header = list(row)
-            yield header
-        yield [row.get(name) for name in header]
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _json(value) if isinstance(value, (list, dict)) else value

@@ -14,10 +14,9 @@ from queuectl.model import ActionResult
 from queuectl.queue._base import Group
 
 if TYPE_CHECKING:
+    from queuectl.cron import Entries
     from queuectl.cron import Schedule as Entry
     from queuectl.store import Store
-
-    Entries = list[Entry]
 
 SHOWN_RUNS = 3
 
@@ -81,7 +80,9 @@ class Schedule(Group):
 
     def list(self) -> Entries:
         """List the schedules by name, with their next times."""
-        return [_with_runs(e) for e in self._store.schedules.all()]
+        from queuectl.cron import Entries
+
+        return Entries(_with_runs(e) for e in self._store.schedules.all())
 
     def remove(self, name: str) -> ActionResult:
         """Remove a schedule; the jobs it has enqueued stay.

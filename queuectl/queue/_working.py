@@ -16,7 +16,11 @@ from queuectl.queue._base import Base
 if TYPE_CHECKING:
     from queuectl.runner import Options
 
-Workers = list[Worker]
+
+class Workers(list[Worker]):
+    """Workers, oldest first."""
+
+
 WORKERS_MAX = 64
 
 
@@ -84,7 +88,7 @@ class Working(Base):
         arguments += ["-v"] if options.verbose else []
         from queuectl import fleet
 
-        return fleet.start_background(options, store=self._store, arguments=arguments)
+        return Workers(fleet.start_background(options, store=self._store, arguments=arguments))
 
     def start_workers(
         self, n: int = 1, *, queues: str | Iterable[str] | None = None, drain: bool = False
@@ -154,4 +158,4 @@ class Working(Base):
         found = self._store.workers.all()
         here = processes.host()  # the pid of a worker in another container means nothing to us
         alive = {w.pid: w.host != here or processes.read(w.pid) is not None for w in found}
-        return [w if alive[w.pid] else replace(w, state="stale") for w in found]
+        return Workers(w if alive[w.pid] else replace(w, state="stale") for w in found)
