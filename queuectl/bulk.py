@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from queuectl import processes
 from queuectl.errors import InvalidValue, JobNotFound, NothingMatched, StateConflict
-from queuectl.model import ActionResult, State
+from queuectl.model import ActionResult, Change, State
 from queuectl.selection import Chosen
 from queuectl.store import Store
 from queuectl.store.changes import Place, Refused
@@ -28,6 +28,7 @@ class Done(NamedTuple):
     also: Sequence[str] = ()  # ids of others that went along
     notes: Sequence[str] = ()
     details: dict[int, str] | None = None  # what each event says
+    changes: Sequence[Change] = ()
 
 
 class Verb(NamedTuple):
@@ -100,7 +101,7 @@ def act(
 def _change(store: Store, verb: Verb, found: Found, *, actor: str, dry_run: bool) -> ActionResult:
     now = processes.now_ms()
     able = {name: p for name, p in found.items() if not isinstance(p, str) and p[1] in verb.states}
-    refused, also, notes, details = verb.change(list(able.values()), now)
+    refused, also, notes, details, changes = verb.change(list(able.values()), now)
     done, skipped = [], Skipped()
     for name, place in found.items():
         if isinstance(place, str):
@@ -117,7 +118,7 @@ def _change(store: Store, verb: Verb, found: Found, *, actor: str, dry_run: bool
         says = {name: (details or {}).get(able[name][0]) for name in done}
         _note(store, verb.name, says, actor=actor, now_ms=now)
     also = [name for name in also if name not in able]
-    return ActionResult(verb.name, (*done, *also), tuple(skipped), dry_run, tuple(notes))
+    return ActionResult(verb.name, (*done, *also), tuple(skipped), dry_run, tuple(notes), tuple(changes))
 
 
 def _note(store: Store, verb: str, done: dict[str, str | None], *, actor: str, now_ms: int) -> None:

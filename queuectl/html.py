@@ -10,7 +10,17 @@ from queuectl.display import escape_html, preview
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from queuectl.model import ActionResult, Cause, Job, JobDetails, Run, Status, WaitResult
+    from queuectl.model import (
+        ActionResult,
+        Cause,
+        Event,
+        Explanation,
+        Job,
+        JobDetails,
+        Run,
+        Status,
+        WaitResult,
+    )
 
 
 def clock(moment: datetime | None) -> str:
@@ -115,3 +125,23 @@ def wait_html(result: WaitResult) -> str:
     total = ", ".join(f"{n:,} {escape_html(s)}" for s, n in counts.items()) or "nothing to wait for"
     rows = [(i, result.states[i]) for i in result.failed[:100]]
     return f"<p>{total}</p>" + (table(("id", "state"), rows) if rows else "")
+
+
+def explanation_html(found: Explanation) -> str:
+    """Return why a job is where it is, what would help, and where its settings came from."""
+    reasons = "".join(f"<li>{escape_html(preview(r.text, 1000))}</li>" for r in found.reasons)
+    advice = "".join(f"<li><code>{escape_html(a)}</code></li>" for a in found.advice)
+    return (
+        f"<p><b>{escape_html(found.id)}</b> is {escape_html(str(found.state))}:</p><ul>{reasons}</ul>"
+        + (f"<p>What helps:</p><ul>{advice}</ul>" if advice else "")
+        + table(
+            ("setting", "value", "from"), [(s.name, preview(s.value, 200), s.origin) for s in found.settings]
+        )
+        + (events_html(found.events) if found.events else "")
+    )
+
+
+def events_html(events: Sequence[Event]) -> str:
+    """Return what happened, oldest first."""
+    rows = [(clock(e.at), e.actor, e.verb, e.job_id or "", preview(e.detail or "", 200)) for e in events]
+    return table(("time", "by", "what", "job", "detail"), rows) if rows else "<p>no events</p>"

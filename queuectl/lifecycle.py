@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import signal
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from queuectl import patterns
 from queuectl.model import FINAL, WAITING, Outcome, State
 
 STRICT_STEP = (
     4_102_444_800_001  # ms; above the distance of any two times we accept, so that priority always wins
 )
+STDERR_TAIL = 4096  # bytes at the end of standard error that a rule's regular expression sees
 TEMPFAIL = 75  # sysexits.h EX_TEMPFAIL
 DELAY_MAX_MS = 86_400_000 * 366
 
@@ -60,6 +61,9 @@ EDGES = (
     Edge(S.CANCELLED, "requeue after", S.BLOCKED, "the same, but jobs it waits for have not ended as it asked"),
     Edge(S.FAILED, "requeue", S.PENDING, "retried at once, the budget kept"),
     Edge(S.SCHEDULED, "requeue", S.PENDING, "run now instead of at its time"),
+    Edge(S.PENDING, "put off", S.SCHEDULED, "edited to run later"),
+    Edge(S.SCHEDULED, "bring forward", S.PENDING, "edited to run now"),
+    Edge(S.DEAD, "supersede", S.CANCELLED, "retried with another command, as a new job"),
 )  # fmt: skip
 
 _TARGETS = {(e.source, e.event): e.target for e in EDGES}
@@ -233,8 +237,8 @@ def settle(job: Claimed, ended: Ended, *, mono_ms: int, dice: float, snooze_ms: 
 def _failed(job: Claimed, ended: Ended, outcome: Outcome, *, mono_ms: int, dice: float) -> Verdict:
     attempts = job.attempts + 1
     reason = reason_of(outcome, ended, job, attempts)
-    if not is_retryable(job, outcome, ended):
-        return Verdict(target(S.PROCESSING, "die"), outcome, f"{reason}; not retried by its rules", attempts)
+    if (refusal := retry_refused(job, outcome, ended)) is not None:
+        return Verdict(target(S.PROCESSING, "die"), outcome, f"{reason}; {refusal}", attempts)
     if attempts >= job.max_retries:
         return Verdict(target(S.PROCESSING, "die"), outcome, reason, attempts)
     wait = delay_ms(job, attempts, dice=dice)
@@ -263,21 +267,25 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def is_retryable(job: Claimed, outcome: Outcome, ended: Ended) -> bool:
-    """Whether the job's own rules let this failure be retried."""
-    if job.no_retry_on is not None and _any_rule(job.no_retry_on, outcome, ended):
-        return False
-    return job.retry_on is None or _any_rule(job.retry_on, outcome, ended)
+def retry_refused(job: Claimed, outcome: Outcome, ended: Ended) -> str | None:
+    """Return why the job's own rules do not let this failure be retried; None when they do."""
+    for name, rules, refuses in (("no-retry-on", job.no_retry_on, True), ("retry-on", job.retry_on, False)):
+        if rules is None:
+            continue
+        listed: list[str] = json.loads(rules)
+        answers = {rule: _matches(rule, outcome, ended) for rule in listed}
+        hit = next((rule for rule in listed if answers[rule]), None)
+        if (hit is not None) is refuses:
+            slow = [rule for rule in listed if answers[rule] is None]
+            note = f" ({slow[0]} took too long and counted as no match)" if slow else ""
+            return f"not retried: {name} {f'has {hit}' if hit else f'is {chr(44).join(listed)}'}{note}"
+    return None
 
 
-def _any_rule(rules: str, outcome: Outcome, ended: Ended) -> bool:
-    return any(_matches(rule, outcome, ended) for rule in json.loads(rules))
-
-
-def _matches(rule: str, outcome: Outcome, ended: Ended) -> bool:
+def _matches(rule: str, outcome: Outcome, ended: Ended) -> bool | None:
+    """Whether a rule covers a failure; None when its regular expression took too long."""
     if rule.startswith("re:"):
-        tail = ended.stderr[-4096:].decode(errors="replace")
-        return re.search(rule[3:], tail, re.MULTILINE) is not None
+        return patterns.found(rule[3:], ended.stderr[-STDERR_TAIL:].decode(errors="replace"))
     if rule in ("timeout", "spawn"):
         return outcome.value == rule
     if rule == "signal":

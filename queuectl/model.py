@@ -415,6 +415,78 @@ class JobDetails:
         return html.details_html(self)
 
 
+class Because(NamedTuple):
+    """One reason: a word for programs, a sentence for people, and the jobs it speaks of."""
+
+    code: str
+    text: str
+    jobs: tuple[str, ...] = ()
+
+
+class SettingFrom(NamedTuple):
+    """One setting of a job: its value as a person would type it, and where it came from: job, queue, config, edit or built-in."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a job does not run, or why it ended as it did, and where each of its settings came from.
+
+    Attributes:
+        id: the job.
+        state: its state.
+        reasons: the first is the answer; the others hold as well.
+        advice: commands that would help.
+        settings: all settings of the job.
+        events: the latest of what was done to it, oldest first.
+    """
+
+    id: str
+    state: State
+    reasons: tuple[Because, ...]
+    advice: tuple[str, ...]
+    settings: tuple[SettingFrom, ...]
+    events: tuple[Event, ...]
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The reasons as words for programs."""
+        return tuple(r.code for r in self.reasons)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {
+            "id": self.id,
+            "state": str(self.state),
+            "reasons": [r._asdict() | {"jobs": list(r.jobs)} for r in self.reasons],
+            "advice": list(self.advice),
+            "settings": {s.name: {"value": s.value, "from": s.origin} for s in self.settings},
+            "events": [e.as_dict() for e in self.events],
+        }
+
+    def __repr__(self) -> str:
+        from queuectl import display
+
+        return f"<{self.id} {self.state}: {display.preview(self.reasons[0].text, 200)}>"
+
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        return html.explanation_html(self)
+
+
+class Change(NamedTuple):
+    """One value of a job that was, or would be, changed."""
+
+    id: str
+    field: str
+    before: str
+    after: str
+
+
 @dataclass(frozen=True, slots=True)
 class ActionResult:
     """What a verb did, id by id: true when it did anything."""
@@ -424,6 +496,7 @@ class ActionResult:
     skipped: tuple[tuple[str, str], ...] = ()
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.done)
@@ -436,6 +509,7 @@ class ActionResult:
             "skipped": [{"id": i, "reason": why} for i, why in self.skipped],
             "dry_run": self.dry_run,
             "notes": list(self.notes),
+            "changes": [c._asdict() for c in self.changes],
         }
 
     def __repr__(self) -> str:
@@ -533,6 +607,15 @@ class CauseList(list[Cause]):
         from queuectl import html
 
         return html.causes_html(self, self.left_out)
+
+
+class EventList(list[Event]):
+    """Events, oldest first."""
+
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        return html.events_html(self)
 
 
 @dataclass(frozen=True, slots=True)

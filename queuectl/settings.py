@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from queuectl import patterns
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, expected
 
@@ -54,6 +55,13 @@ def read_backoff(value: object) -> str:
 _RULE = re.compile(r"[0-9]{1,3}(-[0-9]{1,3})?|timeout|signal|spawn")
 
 
+def _is_rule(rule: str) -> bool:
+    if not _RULE.fullmatch(rule):
+        return False
+    low, _, high = rule.partition("-")
+    return not low.isdigit() or int(low) <= int(high or low) <= 255
+
+
 def read_failure_rules(name: str) -> Callable[[object], str]:
     """Return a reader of rules such as `1,64-78,timeout,re:Connection refused`."""
 
@@ -62,12 +70,11 @@ def read_failure_rules(name: str) -> Callable[[object], str]:
         for item in items:
             rule = v.text(name, item)
             if rule.startswith("re:"):
-                try:
-                    re.compile(rule[3:])
-                except re.error as e:
-                    raise expected(name, f"a regular expression after re: ({e})", rule) from None
-            elif not _RULE.fullmatch(rule):
+                patterns.check(name, rule[3:])
+            elif not _is_rule(rule):
                 raise expected(name, "exit codes (1 or 64-78), timeout, signal, spawn or re:REGEX", rule)
+        if not items:
+            raise expected(name, "one rule or several", value)
         return json.dumps(items, ensure_ascii=False)
 
     return read

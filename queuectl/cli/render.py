@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
-from queuectl.cli import doctor_view, planned, queue_views
+from queuectl.cli import control_views, doctor_view, planned, queue_views
 from queuectl.cli.cells import columns, local, safe, size, span
 from queuectl.cli.records import pass_on, plain, write_csv, write_json
 from queuectl.display import escape_terminal, mask_secrets
@@ -223,6 +223,8 @@ def _action(result: Any) -> Lines:
                 yield f"Worker started: {safe(job_id)}"
             else:
                 yield f"{safe(job_id)}: {would}{PAST.get(result.verb, result.verb + ' done')}"
+            if result.changes:
+                yield from control_views.changes(result, job_id)
         yield from (safe(note) for note in notes)
     for job_id, why in result.skipped:
         yield f"{safe(job_id)}: skipped, {safe(why)}"
@@ -295,6 +297,7 @@ HUMAN: dict[str, Callable[[Any], Lines]] = {
     "WaitResult": _wait,
     "ConfigTable": _text,
     "str": _text,
+    **control_views.HUMAN,
     **planned.HUMAN,
     **queue_views.HUMAN,
     **doctor_view.HUMAN,

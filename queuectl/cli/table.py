@@ -81,7 +81,7 @@ class Command(NamedTuple):
 
 # The order is the order of `queuectl help`.
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Jobs": ("enqueue", "enqueue-many", "map", "list", "show", "explain", "logs", "wait", "status"),
+    "Jobs": ("enqueue", "enqueue-many", "map", "list", "show", "explain", "logs", "wait", "status", "events"),
     "Repair": (
         "failures",
         "report",
@@ -169,12 +169,24 @@ EXTRAS: dict[str, Extra] = {
     "cancel": Extra("queuectl cancel --queue slow --dry-run", values={"state": "state"}),
     "delete": Extra("queuectl delete --state cancelled --dry-run", values={"state": "state"}),
     "bump": Extra("queuectl bump kj5p8v9y", values={"state": "state"}),
-    "edit": Extra("queuectl edit kj5p8v9y --priority 5", values={"state": "state"}),
+    "edit": Extra(
+        "queuectl edit kj5p8v9y --priority 5 --dry-run",
+        shown={
+            **dict.fromkeys(("timeout", "kill_after", "backoff_max", "delay"), "TIME"),
+            **dict.fromkeys(("retry_on", "no_retry_on"), "RULES"),
+            "backoff": "SHAPE",
+            "run_at": "WHEN",
+            "on_dep_fail": "WHAT",
+            "tag": "NAME,NAME",
+            "cwd": "DIR",
+        },
+        values={"state": "state", "cwd": "folder"},
+    ),
     "prune": Extra("queuectl prune --dry-run"),
     "pause": Extra("queuectl pause slow"),
     "resume": Extra("queuectl resume slow"),
     "doctor": Extra("queuectl doctor"),
-    "events": Extra("queuectl events"),
+    "events": Extra("queuectl events --job kj5p8v9y"),
     "worker": Extra(
         "queuectl worker -v -c 3 -s 1", {"v": "verbose", "c": "count", "s": "sleep", "l": "limit"}
     ),

@@ -67,6 +67,7 @@ class LocalExecutor:
         self.last_end = time.monotonic()  # of a run, or of the time when there was none
         self._broken: BaseException | None = None
         self._in_flight = self._given = 0
+        self._overtaken: dict[tuple[int, int], str] = {}  # asked to stop while on their way to a slot
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._children = processes.open_children(os.getpid(), threading.get_native_id())
         self._threads = [
@@ -128,6 +129,7 @@ class LocalExecutor:
                 break
             if job is not None:
                 back.append(job)
+                self._overtaken.pop((job.seq, job.run), None)
         self._in_flight -= len(back)
         self._given -= len(back)
         return back
@@ -159,9 +161,14 @@ class LocalExecutor:
 
     def stop(self, key: tuple[int, int], why: str, *, kill_after_ms: int) -> None:
         """TERM to the whole tree of a running job, KILL after `kill_after_ms`."""
+        self._overtaken[key] = why  # first, so that a slot that takes the job meanwhile sees it
         for slot in self.slots:
             job = slot.job
-            if job is not None and (job.seq, job.run) == key and (slot.stopped is None or kill_after_ms == 0):
+            if job is None or (job.seq, job.run) != key:
+                continue
+            if slot.pid:
+                self._overtaken.pop(key, None)
+            if slot.stopped is None or kill_after_ms == 0:
                 slot.stopped = slot.stopped or why
                 slot.kill_at = time.monotonic() + kill_after_ms / 1000
                 self._trees.signal(slot, job, signal.SIGTERM if kill_after_ms else signal.SIGKILL)
@@ -295,6 +302,8 @@ class LocalExecutor:
         slot.started_mono = time.monotonic()
         started = processes.now_ms()
         slot.job = job
+        if (why := self._overtaken.pop((job.seq, job.run), None)) is not None:
+            return True, Ended(started, started, signal=signal.SIGTERM, stopped=why)
         # Before the spawn: a job can kill its worker sooner than the worker could note that it has started.
         self.on_start(slot.index, job, 0, slot.worker_id)
         try:

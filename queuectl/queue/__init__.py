@@ -10,6 +10,8 @@ from queuectl.queue._acting import Acting
 from queuectl.queue._adding import Adding
 from queuectl.queue._base import ask
 from queuectl.queue._checking import Checking
+from queuectl.queue._editing import Editing
+from queuectl.queue._explaining import Explaining
 from queuectl.queue._failures import Failing
 from queuectl.queue._frames import Framing
 from queuectl.queue._groups import Config, DeadList, Dlq
@@ -27,6 +29,8 @@ class Queue(
     Looking,
     Waiting,
     Acting,
+    Editing,
+    Explaining,
     Failing,
     Framing,
     Checking,
@@ -39,7 +43,7 @@ class Queue(
 
     _groups = {"config": Config, "dlq": Dlq, "queue": Queues, "limit": Limits, "schedule": Schedule}  # noqa: RUF012
     _python_only = (
-        "start_workers", "stop_workers", "workers_running", "wait_async", "group", "close", "path", "panel",
+        "start_workers", "stop_workers", "workers_running", "wait_async", "chain", "group", "close", "path", "panel",
         "jobs", "runs", "workers_frame", "events_frame", "failures_frame",
     )  # fmt: skip
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from queuectl import lifecycle, processes
 from queuectl import validate as v
 from queuectl.bulk import Done, Verb
-from queuectl.model import ActionResult, State
+from queuectl.model import ActionResult, Change, State
 from queuectl.queue._base import Base
 from queuectl.settings import SETTINGS
-from queuectl.store.changes import Place
+from queuectl.store.changes import Place, Refused
 from queuectl.store.filters import Filter
+from queuectl.store.jobs import new_id
 
 
 class Acting(Base):
@@ -59,6 +60,7 @@ class Acting(Base):
         sig: str | None = None,
         since: str | None = None,
         max_retries: int | None = None,
+        command: str | None = None,
         dry_run: bool = False,
         yes: bool = False,
     ) -> ActionResult:
@@ -72,12 +74,14 @@ class Acting(Base):
             sig: those of this cause.
             since: those that changed since a time or an age like 2h.
             max_retries: a new number of attempts.
+            command: run this instead, as a new job in the place of the old one, which keeps its history.
             dry_run: only say what would be done.
             yes: do not ask before several jobs of a filter are retried.
         """
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
         return self._requeue(
-            "retry", lifecycle.sources("requeue"), ids, wanted, max_retries=max_retries, dry_run=dry_run, yes=yes,
+            "retry", lifecycle.sources("requeue"), ids, wanted, max_retries=max_retries, command=command, dry_run=dry_run,
+            yes=yes,
         )  # fmt: skip
 
     def delete(
@@ -132,24 +136,53 @@ class Acting(Base):
         wanted: Filter,
         *,
         max_retries: int | None = None,
+        command: str | None = None,
         **how: Any,
     ) -> ActionResult:
         budget = None if max_retries is None else SETTINGS["max-retries"].read(max_retries)
         aging = self._store.settings.get("priority-aging")
+        if command is not None:
+            change = self._superseding(v.command(command), budget, aging)
+            return self._act(Verb(verb, states, change), ids, wanted, **how)
 
-        def change(jobs: Sequence[Place], now: int) -> Done:
+        def again(jobs: Sequence[Place], now: int) -> Done:
             return Done(
                 self._store.changes.requeue(
                     jobs, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget, now_ms=now, actor=self._actor,
                 )
             )  # fmt: skip
 
-        result = self._act(Verb(verb, states, change), ids, wanted, **how)
+        result = self._act(Verb(verb, states, again), ids, wanted, **how)
         if len(result.done) == 1 and ids and not result.dry_run:
             job = self._store.jobs.get(result.done[0])
             note = f"Job {job.id} has been requeued with max_retries = {job.max_retries}"
             return replace(result, notes=(note,))
         return result
+
+    def _superseding(
+        self, command: str, budget: int | None, aging: int | None
+    ) -> Callable[[Sequence[Place], int], Done]:
+        """Return what puts new jobs with another command in the places of old ones."""
+
+        def change(jobs: Sequence[Place], now: int) -> Done:
+            refused: Refused = {}
+            changes: list[Change] = []
+            details: dict[int, str] = {}
+            for old in self._store.jobs.at(seq for seq, _ in jobs):
+                name = new_id()
+                why = self._store.changes.supersede(
+                    old.seq, old.state, by=name, command=command, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget,
+                    now_ms=now, actor=self._actor,
+                )  # fmt: skip
+                if why is not None:
+                    refused[old.seq] = why
+                    continue
+                details[old.seq] = f"as {name}, with another command"
+                changes += [Change(old.id, "command", old.command, command), Change(old.id, "job", old.id, name)]  # fmt: skip
+            notes = [f"Job {c.before} has been retried as {c.after}" for c in changes if c.field == "job"]
+            return Done(refused, notes=notes, details=details, changes=changes)
+
+        return change
 
     def pause(self, queue: str | None = None) -> ActionResult:
         """Stop claiming jobs of a queue, or of all; running jobs are left alone.

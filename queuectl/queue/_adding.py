@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl.model import Job, JobList
 from queuectl.queue._base import Base
+from queuectl.store.jobs import new_id
+
+Step = str | Mapping[str, Any]
 
 if TYPE_CHECKING:
     from queuectl.progress import Bar
@@ -90,6 +93,50 @@ class Adding(Base):
         with bars.bar(len(found), label="adding", shown=progress) as bar:
             told = _telling(found, bar)
             return AddedJobs(self._enqueuer.add(told, batch=f"b{time.time_ns():x}", actor=self._actor))
+
+    def chain(
+        self,
+        steps: Iterable[Step | Iterable[Step]],
+        *,
+        after: str | Job | Iterable[str | Job] | None = None,
+        on_dep_fail: str | None = None,
+    ) -> AddedJobs:
+        """Add jobs that run one after the other, all or none: each waits until the one before has completed.
+
+        Args:
+            steps: commands, or mappings of enqueue's fields; a list among them is a group, whose jobs run side by side between the step
+                before and the step after.
+            after: jobs that the first step waits for.
+            on_dep_fail: what becomes of the rest when a step dies: block (until it is retried), cancel or run.
+
+        Returns:
+            The jobs, in order.
+
+        Raises:
+            InvalidValue: a step is not what was expected; nothing was enqueued.
+
+        Example:
+            q.chain(["make data", ["train --seed 1", "train --seed 2"], "make report"])
+        """
+        specs: list[dict[str, Any]] = []
+        waits: Any = after
+        for step in steps:
+            group = [step] if isinstance(step, (str, Mapping)) else list(step)
+            made = [_linked(one, waits, on_dep_fail) for one in group]
+            specs += made
+            waits = [spec["id"] for spec in made] or waits
+        return AddedJobs(self._enqueuer.add(specs, batch=f"b{time.time_ns():x}", actor=self._actor))
+
+
+def _linked(step: Step, waits: Any, on_dep_fail: str | None) -> dict[str, Any]:
+    """Return a step's fields, with an id and what it waits for."""
+    spec: dict[str, Any] = {"command": step} if isinstance(step, str) else dict(step)
+    spec["id"] = spec.get("id") or new_id()
+    if waits:
+        spec["after"] = [waits, spec["after"]] if spec.get("after") else waits
+    if on_dep_fail is not None:
+        spec.setdefault("on_dep_fail", on_dep_fail)
+    return spec
 
 
 def _telling(found: Sequence[Mapping[str, Any]], bar: Bar) -> Iterator[Mapping[str, Any]]:

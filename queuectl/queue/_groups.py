@@ -115,6 +115,7 @@ class Dlq(Group):
         since: str | None = None,
         all: bool = False,
         max_retries: int | None = None,
+        command: str | None = None,
         dry_run: bool = False,
         yes: bool = False,
     ) -> ActionResult:
@@ -128,6 +129,7 @@ class Dlq(Group):
             since: those that changed since a time or an age like 2h.
             all: all dead jobs.
             max_retries: a new number of attempts.
+            command: run this instead, as a new job in the place of the dead one, which keeps its history.
             dry_run: only say what would be done.
             yes: do not ask before several jobs of a filter are retried.
 
@@ -135,7 +137,7 @@ class Dlq(Group):
             StateConflict: a job that was named is not dead.
         """
         return self._queue._requeue("dlq retry", (State.DEAD,), ids, Filter(queue=queue, tag=tag, sig=sig, since_ms=self._queue._since(since)),
-                                    all=all, max_retries=max_retries, dry_run=dry_run, yes=yes)  # fmt: skip
+                                    all=all, max_retries=max_retries, command=command, dry_run=dry_run, yes=yes)  # fmt: skip
 
     def purge(
         self,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.lifecycle import sources
-from queuectl.model import State
+from queuectl.model import WAITING, State
+from queuectl.settings import JOB_SETTINGS
 from queuectl.store.family import Family
 from queuectl.store.history import History
+from queuectl.store.jobs import INSERTED
 from queuectl.store.settings import Settings
 
 Place = tuple[int, State]  # a job's seq, and the state it was found in
+EDITABLE = frozenset((
+    "command", "queue", "tags", "cwd", "run_at_ms", "due_mono_ms", "state", "rank", "origins", *(s.column for s in JOB_SETTINGS),
+))  # fmt: skip
 Refused = dict[int, str]  # seq of a job that was left alone, and why
 
 KEY_TAKEN = "another job holds its unique key"
@@ -135,6 +142,84 @@ class Changes:
             )
         except sqlite3.IntegrityError:
             return False
+
+    def put(self, seq: int, columns: Mapping[str, Any], *, now_ms: int) -> bool:
+        """Give a waiting job new values of some columns."""
+        listed = ", ".join(f"{c} = :{c}" for c in columns if c in EDITABLE)
+        changed = self._c.sql.execute(
+            f"update jobs set {listed}, updated_at_ms = :now where seq = :seq and state in {_in(WAITING)}",
+            {**columns, "now": now_ms, "seq": seq},
+        )
+        return changed.rowcount == 1
+
+    def bump(self, jobs: Sequence[Place], *, now_ms: int) -> Refused:
+        """Move waiting jobs, in this order, before all pending ones of their priority."""
+        priorities = dict(
+            self._c.rows(
+                "select seq, priority from jobs where seq in (select value from json_each(?))",
+                (json.dumps([s for s, _ in jobs]),),
+            )
+        )
+        for priority in sorted(set(priorities.values())):
+            mine = [s for s, _ in jobs if priorities[s] == priority]
+            row = self._c.one(
+                "select min(rank) from jobs where state = 'pending' and priority = ?", (priority,)
+            )
+            first = row[0] if row and row[0] is not None else self._c.rows("select rank from jobs where seq = ?", (mine[0],))[0][0]  # fmt: skip
+            self._c.sql.executemany(
+                "update jobs set rank = ?, updated_at_ms = ? where seq = ?",
+                [(first - len(mine) + n, now_ms, s) for n, s in enumerate(mine)],
+            )
+        return {}
+
+    def supersede(
+        self,
+        seq: int,
+        source: State,
+        *,
+        by: str,
+        command: str,
+        rank: Callable[[int], int],
+        max_retries: int | None,
+        now_ms: int,
+        actor: str,
+    ) -> str | None:
+        """Put a new job with another command in the place of one that ended or waits; return why not, or None.
+
+        The new one has the old one's settings, a fresh budget and its id in `retry_of`; what still waits for the old one waits for it,
+        and so does it for what the old one waits for. The old one is cancelled, unless it is so already.
+        """
+        sql = self._c.sql
+        sql.execute("savepoint supersede")
+        try:
+            priority, key, held_for = self._c.rows(
+                "select priority, unique_key, unique_for from jobs where seq = ?", (seq,)
+            )[0]
+            sql.execute(
+                f"""update jobs set state = 'cancelled', finished_at_ms = :now, updated_at_ms = :now, due_mono_ms = null, waits_for = 0,
+                      reason = 'retried as ' || :by || coalesce('; before: ' || reason, ''),
+                      unique_key = case when unique_for = 'forever' then null else unique_key end,
+                      unique_for = nullif(unique_for, 'forever')
+                    where seq = :seq and state in {_in((*sources("requeue"), State.BLOCKED))}""",
+                {"now": now_ms, "by": by, "seq": seq},
+            )
+            own = {
+                "id": ":by", "command": ":command", "state": "'blocked'", "rank": ":rank", "created_at_ms": ":now", "updated_at_ms": ":now",
+                "max_retries": "coalesce(:max_retries, max_retries)", "run_at_ms": "null", "retry_of": "id", "schedule": "null",
+                "slot_ms": "null", "batch": "null", "waits_for": "0", "unique_key": ":key", "unique_for": ":held_for",
+            }  # fmt: skip
+            new = sql.execute(
+                f"""insert into jobs ({", ".join(INSERTED)}) select {", ".join(own.get(c, c) for c in INSERTED)} from jobs where seq = :seq""",
+                {"by": by, "command": command, "rank": rank(priority), "now": now_ms, "max_retries": max_retries, "key": key,
+                 "held_for": held_for, "seq": seq},
+            ).lastrowid  # fmt: skip
+        except sqlite3.IntegrityError:
+            sql.execute("rollback to supersede")
+            return KEY_TAKEN
+        finally:
+            sql.execute("release supersede")
+        self._family.succeed(seq, int(new or 0), was=source, now_ms=now_ms, actor=actor)
+        return None
 
     def delete(
         self, jobs: Sequence[Place], *, now_ms: int, cascade: bool = False

@@ -101,6 +101,23 @@ class Family:
         """Decide anew for blocked jobs by what their parents are now."""
         self.ended(self._decide(self._waits("child", children), now_ms=now_ms, actor=actor), now_ms=now_ms, actor=actor)  # fmt: skip
 
+    def succeed(self, old: int, new: int, *, was: State, now_ms: int, actor: str) -> None:
+        """Put a new, blocked job in the place of another one: in front of what waits for it, and behind what it waits for."""
+        self._c.rows(
+            """update dependencies set parent = :new where parent = :old and met = 0
+               and exists (select 1 from jobs where seq = child and state = 'blocked')""",
+            {"old": old, "new": new},
+        )
+        if was in (State.BLOCKED, State.CANCELLED):
+            self._c.rows(
+                "insert into dependencies (parent, child, needs) select parent, :new, needs from dependencies where child = :old and met = 0",
+                {"old": old, "new": new},
+            )
+        self.rewait(new)
+        self._release([new], now_ms=now_ms)
+        self.renewed([new], now_ms=now_ms, actor=actor)
+        self._block([s for s, _ in self.waiting_for(new)], now_ms=now_ms)
+
     def rewait(self, child: int) -> bool:
         """Compare the waits of a job that has never run with what its parents are now; return whether any is open."""
         self._c.rows(

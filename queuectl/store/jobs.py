@@ -100,6 +100,16 @@ class Jobs:
             raise JobNotFound(f"job {job_id}: no job has this id (see `queuectl list`)")
         return Job.from_row(row)
 
+    def at(self, seqs: Iterable[int]) -> list[Job]:
+        """Return the jobs of these sequence numbers, in their order; those that are gone are left out."""
+        wanted = list(seqs)
+        rows = self._c.rows(
+            f"select {Job.ROW} from jobs where seq in (select value from json_each(?)) order by seq",
+            (json.dumps(wanted),),
+        )
+        found = {r[0]: Job.from_row(r) for r in rows}
+        return [found[s] for s in wanted if s in found]
+
     def seq_of(self, job_id: str) -> int | None:
         """Return the sequence number of an id, or None."""
         row = self._c.one("select seq from jobs where id = ?", (job_id,))

@@ -58,7 +58,7 @@ class Settled(NamedTuple):
 _SETTLE = """
 update jobs set state = ?, outcome = ?, attempts = ?, rank = coalesce(?, rank), run_at_ms = ?, due_mono_ms = ?, started_at_ms = ?,
   finished_at_ms = ?, updated_at_ms = ?, worker_id = ?, exit_code = ?, signal = ?, reason = ?, error = ?, error_sig = ?,
-  result = coalesce(?, result), snoozes = snoozes + ?, cancel = 0
+  result = coalesce(?, result), snoozes = snoozes + ?, cancel = cancel * ?
 where seq = ? and state = 'processing' and runs = ?"""
 
 _RUN = """
@@ -119,7 +119,20 @@ class Line:
         if dead:
             self._history.note_each("die", dead, actor="worker", now_ms=now_ms)
         self._family.ended([e.seq for e in ended if e.is_final], now_ms=now_ms, actor="worker")
+        self._end_cancelled([e.seq for e in ended if not e.is_final], now_ms=now_ms)
         return late
+
+    def _end_cancelled(self, jobs: Sequence[int], *, now_ms: int) -> None:
+        """End those of these jobs, back in line, that somebody cancelled while they ran."""
+        if not jobs:
+            return
+        rows = self._c.rows(
+            """update jobs set state = 'cancelled', cancel = 0, finished_at_ms = :now, due_mono_ms = null, reason = 'cancelled while it ran'
+               where cancel > 0 and seq in (select value from json_each(:jobs))
+                 and (state = 'pending' or state = 'failed' or state = 'scheduled') returning seq""",
+            {"now": now_ms, "jobs": json.dumps(list(jobs))},
+        )
+        self._family.ended([seq for (seq,) in rows], now_ms=now_ms, actor="worker")
 
     def _settle_jobs(self, ended: Sequence[Settled], now_ms: int) -> list[Settled]:
         sql = self._c.sql
@@ -269,13 +282,15 @@ class Line:
 
         One whose key was free while it was claimed, and was taken then, is queued again without it.
         """
+        given = list(claims)
         self._c.sql.executemany(
             f"""update jobs set state = 'pending', runs = runs - 1, worker_id = null, started_at_ms = null, updated_at_ms = ?,
                  unique_key = case when unique_key is null or unique_key not in (select unique_key from jobs as other
                    where other.unique_key = jobs.unique_key and other.seq <> jobs.seq and {HOLDS_ITS_KEY}) then unique_key end
                where seq = ? and state = 'processing' and runs = ?""",
-            [(now_ms, seq, run) for seq, run in claims],
+            [(now_ms, seq, run) for seq, run in given],
         )
+        self._end_cancelled([seq for seq, _ in given], now_ms=now_ms)
 
     def to_cancel(
         self, workers: Sequence[str], running: Iterable[tuple[int, int]] = ()
@@ -321,7 +336,7 @@ class Line:
         """Take a lost job from its dead worker, fenced; return False when its run had been settled after all."""
         final = change.state.value == "dead"
         changed = self._c.sql.execute(
-            """update jobs set state = ?, interruptions = ?, reason = ?, outcome = 'lost', updated_at_ms = ?, finished_at_ms = ?, cancel = 0,
+            """update jobs set state = ?, interruptions = ?, reason = ?, outcome = 'lost', updated_at_ms = ?, finished_at_ms = ?, cancel = cancel * ?,
                  worker_id = case when ? then worker_id end
                where seq = ? and state = 'processing' and runs = ?""",
             (
@@ -330,6 +345,7 @@ class Line:
                 change.reason,
                 now_ms,
                 now_ms if final else None,
+                not final,
                 final,
                 job.seq,
                 job.run,
@@ -346,6 +362,8 @@ class Line:
         self._history.note(verb, job.id, change.reason, actor="worker", now_ms=now_ms)
         if final:
             self._family.ended([job.seq], now_ms=now_ms, actor="worker")
+        else:
+            self._end_cancelled([job.seq], now_ms=now_ms)
         return True
 
 
@@ -353,7 +371,7 @@ def _job_row(e: Settled, now_ms: int) -> tuple[Any, ...]:
     return (
         e.state, e.outcome, e.attempts, e.rank, e.run_at_ms, e.due_mono_ms, e.started_ms,
         e.finished_ms if e.is_final else None, now_ms, e.worker_id, e.exit_code, e.signal, e.reason, e.error, e.error_sig,
-        e.result, e.outcome == "snoozed", e.seq, e.run,
+        e.result, e.outcome == "snoozed", not e.is_final, e.seq, e.run,
     )  # fmt: skip
 
 

@@ -126,6 +126,7 @@ def test_final_states_are_left_only_by_a_retry():
         (State.DEAD, "requeue"),
         (State.CANCELLED, "requeue"),
         (State.CANCELLED, "requeue after"),
+        (State.DEAD, "supersede"),
     }
 
 
