@@ -37,7 +37,7 @@ COMMANDS: tuple[tuple[str, dict[str, object]], ...] = (
     ("exit 7", {"max_retries": 2, "backoff_base": 1, "backoff_max": "200ms"}),
     ("test $QUEUECTL_ATTEMPT = 2", {"backoff": "fixed", "backoff_max": "100ms"}),
     ("python3 -c 'import json; json.loads(\"{\")'", {"max_retries": 1}),
-    ("exit 75", {"max_retries": 1}),
+    ("case $QUEUECTL_RUN in *.[12]) exit 75;; esac", {"max_retries": 1}),
     ("sleep 30", {"timeout": "200ms", "kill_after": "200ms", "max_retries": 1}),
     ("true", {"delay": "300ms"}),
     ("sleep 2", {"priority": 5}),
@@ -166,7 +166,8 @@ class Soak:
         self.queue.retry(*self.some())
 
     def retry_dead(self) -> None:
-        self.queue.dlq.retry(*[j.id for j in self.queue.dlq.list(limit=5)])
+        if dead := [j.id for j in self.queue.dlq.list(limit=5)]:
+            self.queue.dlq.retry(*dead)
 
     def delete(self) -> None:
         self.removed += len(self.queue.delete(*self.some(20), force=self.dice.random() < 0.2).done)
@@ -199,7 +200,8 @@ class Soak:
     def stop_one(self, now: bool = False) -> None:
         if self.others:
             pids = self.dice.choice(self.others).runners(self.queue._store)
-            self.queue.stop_workers(*[w.id for w in self.queue.workers() if w.pid in pids], now=now)
+            if ids := [w.id for w in self.queue.workers() if w.pid in pids]:
+                self.queue.stop_workers(*ids, now=now)
 
     def stop_now(self) -> None:
         self.stop_one(now=True)

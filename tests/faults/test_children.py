@@ -1,10 +1,10 @@
 """What a job leaves behind dies with it: children of every kind, whichever way the job ends."""
 
 import pytest
-from harness import job_processes
+from harness import await_true, job_processes
 from storm import CHILDREN
 
-from queuectl.model import State
+from queuectl.model import FINAL, State
 
 pytestmark = pytest.mark.process
 
@@ -32,9 +32,11 @@ def test_seven_kinds_of_children_survive_none_of_three_ends(q, start):
         for kind, children in KINDS.items()
         for end, (command, _, _) in ENDS.items()
     }
-    worker = start("-c", "3", "--drain")
-    assert worker.wait(60) == 0
+    worker = start("-c", "3", "-s", "1")
+    await_true(lambda: all(q.show(j.id).job.state in FINAL for j in jobs.values()), 60, "the end of all")
+    # An end is recorded when nothing of the job lives, not some time before.
+    assert job_processes(q.path) == []
+    assert worker.poll() is None
     for (kind, end), job in jobs.items():
         found = q.show(job.id).job
         assert (found.state, found.reason) == ENDS[end][1:], (kind, end)
-    assert job_processes(q.path) == []
