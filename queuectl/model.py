@@ -325,6 +325,8 @@ class QueueState:
     opened_at_ms: int | None
     probe_at_ms: int | None  # when the breaker lets the next job through, at the earliest
 
+    COLUMNS: ClassVar[tuple[str, ...]]  # of `as_dict`
+
     @property
     def is_open(self) -> bool:
         """Whether its jobs are claimed."""
@@ -345,6 +347,9 @@ class QueueState:
         }
 
 
+QueueState.COLUMNS = (*(f.name for f in fields(QueueState)), "why")
+
+
 @dataclass(frozen=True, slots=True)
 class LimitState:
     """A limit key: how many of its jobs may run at once (None: any number), which do, and how many are ready to."""
@@ -353,6 +358,15 @@ class LimitState:
     n: int | None
     holders: tuple[str, ...]
     waiting: int
+
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "key",
+        "limit",
+        "running",
+        "room",
+        "waiting",
+        "holders",
+    )  # of `as_dict`
 
     @property
     def room(self) -> int | None:
