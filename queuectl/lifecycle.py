@@ -168,6 +168,7 @@ class Ended:
     stderr_bytes: int = 0
     stdout_file: str | None = None
     stderr_file: str | None = None
+    stored_bytes: int = 0
     result: str | None = None
 
 

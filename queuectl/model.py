@@ -240,6 +240,7 @@ class Run:
     max_rss: int | None  # bytes
     stdout_bytes: int
     stderr_bytes: int
+    output_dropped_ms: int | None = None  # because of output-total
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Run:

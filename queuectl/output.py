@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from queuectl.errors import NothingMatched
-from queuectl.model import Job, State
+from queuectl.model import Job, State, local_time
 from queuectl.store import Store
 
 
@@ -37,6 +37,11 @@ def stream(store: Store, job: Job, *, run: int | None, stderr: bool, follow: boo
         time.sleep(0.1)
         job = store.jobs.get(job.id)
     yield from stored(store, job.seq, number, stderr=stderr, offset=sent)
+    dropped = store.retention.dropped_ms(job.seq, number)
+    if dropped is not None:
+        raise NothingMatched(
+            f"job {job.id}, run {number}: its output was dropped on {local_time(dropped):%Y-%m-%d %H:%M}, being the oldest of more than output-total"
+        )
 
 
 def _spool(store: Store, job: Job, stderr: bool, offset: int) -> Iterator[bytes]:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     import sqlite_utils
 
 VERSION = 1
-SHAPE = 877986411  # `shape()` of a fresh database; a test holds that it is
+SHAPE = 3216150295  # `shape()` of a fresh database; a test holds that it is
 TABLES = frozenset(
     (
         "jobs",
         "runs",
         "outputs",
+        "litter",
         "causes",
         "workers",
         "config",
@@ -149,6 +150,7 @@ create table runs (
   stderr_bytes integer not null default 0,
   stdout_file text,
   stderr_file text,
+  output_dropped_ms integer,
   primary key (job, run),
   constraint run_ends_after_its_start check (started_at_ms is null or finished_at_ms >= started_at_ms)
 ) strict, without rowid;
@@ -157,10 +159,18 @@ create index runs_failures on runs (error_sig, finished_at_ms, started_at_ms) wh
 create table outputs (
   job integer not null references jobs (seq) on delete cascade,
   run integer not null,
+  bytes integer not null,
   stdout blob,
   stderr blob,
   primary key (job, run)
 ) strict;
+create table litter (
+  name text primary key
+) strict, without rowid;
+create trigger runs_leave_files after delete on runs when old.stdout_file is not null or old.stderr_file is not null begin
+  insert or ignore into litter select old.stdout_file where old.stdout_file is not null;
+  insert or ignore into litter select old.stderr_file where old.stderr_file is not null;
+end;
 create table causes (
   sig text primary key,
   template text not null,

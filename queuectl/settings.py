@@ -198,6 +198,9 @@ WORKER_SETTINGS = (
     Setting("lease", _ms("lease", low=500, high=3_600_000), 30_000, "Silence after which a worker counts as frozen"),
     Setting("output-cap", _size("output-cap", low=1 << 16, high=1 << 40), 16 << 20, "Most bytes kept of each output stream of a run"),
     Setting("retention", _optional(_ms("retention", low=1000)), None, "Age at which completed and cancelled jobs are removed; none to keep them"),
+    Setting("retention-dead", _optional(_ms("retention-dead", low=1000)), None, "Age at which dead jobs are removed; none to keep them"),
+    Setting("output-total", _optional(_size("output-total", low=1 << 20, high=1 << 50)), None,
+            "Most bytes of output kept of all runs, the oldest dropped first; none for no limit"),
     Setting("snooze", _ms("snooze", low=1), 60_000, "Delay after exit status 75 (EX_TEMPFAIL)"),
     Setting("cause-rules", _optional(read_cause_rules), None, "Your own causes of failure: pairs of a regular expression and a name"),
 )  # fmt: skip
@@ -246,7 +249,7 @@ def shown(name: str, value: Any) -> str:
     if value is None:
         return "none"
     read_ms = SETTINGS[name].column in ("backoff_max_ms", "timeout_ms", "kill_after_ms") or name in (
-        "stop-grace", "priority-aging", "lease", "retention", "snooze", "breaker-probe",
+        "stop-grace", "priority-aging", "lease", "retention", "retention-dead", "snooze", "breaker-probe",
     )  # fmt: skip
     if read_ms:
         return v.span(value).replace(" ", "")

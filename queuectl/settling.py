@@ -32,7 +32,7 @@ def settled(done: Done, verdict: Verdict, *, aging_ms: int | None, cause_rules: 
         job.seq, job.id, job.run, done.worker_id, verdict.state.value, verdict.outcome.value, verdict.attempts, rank, verdict.run_at_ms,
         verdict.due_mono_ms, e.started_ms, e.finished_ms, verdict.state in FINAL, e.exit_code, e.signal, verdict.reason,
         line, sig, version, template, e.cpu_user_ms, e.cpu_sys_ms, e.max_rss, e.stdout_bytes, e.stderr_bytes,
-        e.stdout if not e.stdout_file else None, e.stderr if not e.stderr_file else None, e.stdout_file, e.stderr_file, e.result,
+        e.stdout if not e.stdout_file else None, e.stderr if not e.stderr_file else None, e.stdout_file, e.stderr_file, e.result, e.stored_bytes,
     )  # fmt: skip
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from queuectl.chores._chore import Chore, Moment
+from queuectl.chores.litter import Litter
+from queuectl.chores.outputs import OutputTotal
+from queuectl.chores.retention import Retention
 from queuectl.chores.schedules import Schedules
 from queuectl.store import Store
 
@@ -67,7 +70,15 @@ class Chores:
 
 def of_a_runner(store: Store, *, tell: Callable[[str], None]) -> Chores:
     """Return the chores of an ordinary runner."""
-    return Chores([Schedules(store, tell)])
+    litter = Litter(store, tell)
+    return Chores(
+        [
+            Schedules(store, tell),
+            Retention(store, tell, litter=litter),
+            OutputTotal(store, tell, litter=litter),
+            litter,
+        ]
+    )
 
 
 __all__ = ["Chore", "Chores", "Moment", "of_a_runner"]

@@ -1,4 +1,4 @@
-"""What schedules and sweeps look like to people."""
+"""What schedules, sweeps and removals look like to people."""
 
 from __future__ import annotations
 
@@ -46,8 +46,19 @@ def _group(group: Any) -> Lines:
     yield f"({f'{more:,} more; ' if more else ''}nothing was enqueued)"
 
 
+def _pruned(pruned: Any) -> Lines:
+    """Say how many jobs were removed."""
+    counts = ", ".join(f"{n:,} {s}" for s, n in pruned.jobs.items())
+    if pruned.dry_run:
+        yield f"Would remove {counts} jobs."
+        return
+    files = f", and {pruned.files:,} output files" if pruned.files else ""
+    yield f"Removed {counts} jobs{files}."
+
+
 HUMAN: dict[str, Callable[[Any], Lines]] = {
     "Group": _group,
+    "Pruned": _pruned,
     "Schedule": _schedule,
     "Entries": _schedules,
 }

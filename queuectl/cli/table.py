@@ -182,7 +182,9 @@ EXTRAS: dict[str, Extra] = {
         },
         values={"state": "state", "cwd": "folder"},
     ),
-    "prune": Extra("queuectl prune --dry-run"),
+    "prune": Extra(
+        "queuectl prune --older-than 7d --dry-run", shown={"older_than": "AGE"}, values={"state": "state"}
+    ),
     "pause": Extra("queuectl pause slow"),
     "resume": Extra("queuectl resume slow"),
     "doctor": Extra("queuectl doctor"),

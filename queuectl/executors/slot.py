@@ -81,6 +81,9 @@ class Slot:
         """
         ended.stdout_bytes, ended.stdout, ended.stdout_file = self.stdout.take(place + ".out", renew=renew)
         ended.stderr_bytes, ended.stderr, ended.stderr_file = self.stderr.take(place + ".err", renew=renew)
+        ended.stored_bytes = min(ended.stdout_bytes, self.stdout.cap) + min(
+            ended.stderr_bytes, self.stderr.cap
+        )
         ended.result = self.take_result()
 
     def take_result(self) -> str | None:

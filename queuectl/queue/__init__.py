@@ -16,6 +16,7 @@ from queuectl.queue._failures import Failing
 from queuectl.queue._frames import Framing
 from queuectl.queue._groups import Config, DeadList, Dlq
 from queuectl.queue._looking import Looking
+from queuectl.queue._pruning import Pruned, Pruning
 from queuectl.queue._queues import LimitList, Limits, QueueList, Queues
 from queuectl.queue._schedules import Schedule
 from queuectl.queue._sweeping import Group, Sweeping
@@ -31,6 +32,7 @@ class Queue(
     Acting,
     Editing,
     Explaining,
+    Pruning,
     Failing,
     Framing,
     Checking,
@@ -88,6 +90,7 @@ __all__ = [
     "Dlq",
     "Group",
     "LimitList",
+    "Pruned",
     "Queue",
     "QueueList",
     "Schedule",

@@ -4,6 +4,7 @@
     ├── jobs         insert, look up, list, count
     ├── line         what a runner does in its transaction: settle, promote, claim, give back, recover
     ├── workers      register, beat, stop, forget
+    ├── retention    removal by age, outputs by their total, files
     ├── schedules    cron entries, and the jobs of their slots
     ├── family       jobs that wait for jobs: told of every end
     ├── changes      what people do to jobs: cancel, retry, delete, bump, edit
@@ -33,6 +34,7 @@ from queuectl.store.settings import Settings
 from queuectl.store.workers import Workers
 
 if TYPE_CHECKING:
+    from queuectl.store.retention import Retention
     from queuectl.store.schedules import Schedules
 
 
@@ -71,6 +73,13 @@ class Store:
         from queuectl.store.schedules import Schedules
 
         return Schedules(self.connection)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Removal of what has ended; loaded only where it is asked for."""
+        from queuectl.store.retention import Retention
+
+        return Retention(self.connection)
 
     def write(self, *, durable: bool = True) -> AbstractContextManager[Any]:
         """One write transaction; see `Connection.write`."""

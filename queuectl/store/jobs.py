@@ -211,7 +211,8 @@ class Jobs:
         """Return a job's ended runs, oldest first."""
         rows = self._c.rows(
             """select jobs.id, run, runs.worker_id, runs.started_at_ms, runs.finished_at_ms, runs.outcome, runs.exit_code, runs.signal,
-                 runs.reason, runs.error, runs.error_sig, cpu_user_ms, cpu_sys_ms, max_rss, stdout_bytes, stderr_bytes
+                 runs.reason, runs.error, runs.error_sig, cpu_user_ms, cpu_sys_ms, max_rss, stdout_bytes, stderr_bytes,
+                 output_dropped_ms
                from runs join jobs on jobs.seq = runs.job
                where runs.job = ? order by run""",
             (seq,),

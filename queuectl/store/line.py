@@ -53,6 +53,7 @@ class Settled(NamedTuple):
     stdout_file: str | None
     stderr_file: str | None
     result: str | None
+    stored_bytes: int = 0
 
 
 _SETTLE = """
@@ -103,9 +104,19 @@ class Line:
             ended = [e for e in ended if id(e) not in gone]
         sql = self._c.sql
         sql.executemany(_RUN, [_run_row(e) for e in ended])
-        outputs = [(e.seq, e.run, e.stdout, e.stderr) for e in ended if e.stdout or e.stderr]
+        outputs = [
+            (
+                e.seq,
+                e.run,
+                max(e.stored_bytes, len(e.stdout or b"") + len(e.stderr or b"")),
+                e.stdout,
+                e.stderr,
+            )
+            for e in ended
+            if e.stdout or e.stderr or e.stdout_file or e.stderr_file
+        ]
         if outputs:
-            sql.executemany("insert into outputs values (?, ?, ?, ?)", outputs)
+            sql.executemany("insert into outputs values (?, ?, ?, ?, ?)", outputs)
         causes = {
             e.error_sig: (e.error_sig, e.template or "", e.sig_version or 0, now_ms)
             for e in ended

@@ -141,7 +141,7 @@ def fill(store: Store, *, now_ms: int, seed: int = 7, scale: int = 1) -> None:
                 )
                 if out or err:
                     sql.execute(
-                        "insert into outputs values (?, ?, ?, ?)", (seq, number, out or None, err or None)
+                        "insert into outputs values (?, ?, 0, ?, ?)", (seq, number, out or None, err or None)
                     )
         for message, _, _, _, since_h, _ in CAUSES:
             sql.execute(
@@ -236,7 +236,7 @@ def hostile(store: Store, *, now_ms: int) -> None:
                values (?, 1, ?, ?, ?, 'failed', 1, ?, ?, 'deadbeef', 3, 3)""",
             (seq, HOSTILE[:60], now_ms - 5, now_ms, HOSTILE, HOSTILE),
         )
-        sql.execute("insert into outputs values (?, 1, ?, ?)", (seq, HOSTILE.encode(), HOSTILE.encode()))
+        sql.execute("insert into outputs values (?, 1, 0, ?, ?)", (seq, HOSTILE.encode(), HOSTILE.encode()))
         sql.execute("insert into causes values ('deadbeef', ?, 1, ?)", (HOSTILE, now_ms))
         sql.execute(
             "insert into events (at_ms, actor, verb, job_id, detail) values (?, ?, ?, ?, ?)",
