@@ -103,6 +103,16 @@ def cookies(pid: int) -> tuple[str, str] | None:
     return (run, worker) if run and worker else None
 
 
+def is_marked(pid: int, *marks: str) -> bool:
+    """Whether a process's environment holds all these `NAME=value`."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as f:
+            text = b"\0" + f.read()
+    except OSError:
+        return False
+    return all(b"\0" + os.fsencode(m) + b"\0" in text for m in marks)
+
+
 def _value(environ: bytes, name: bytes) -> str:
     at = environ.find(b"\0" + name)
     if at < 0:

@@ -37,6 +37,7 @@ def recover(
     started: Collection[tuple[int, int]] | None = None,
     predecessor: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    died: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Requeue what dead runners held; return how many jobs.
 
@@ -47,6 +48,7 @@ def recover(
         started: the runs that `predecessor` had really started; its other claims are given back without a mark.
         predecessor: the runner whose place this one takes.
         tell: called with a line for each job recovered.
+        died: called with the id of each job that is dead now.
     """
     lease = store.settings.get("lease")
     total = 0
@@ -56,8 +58,10 @@ def recover(
         ):
             continue
         known = started if runner.id == predecessor else None
-        total += _recover_one(store, runner, same_boot=runner.boot_id == boot_id, started=known, tell=tell)
-    return total + _recover_strays(store, tell)
+        total += _recover_one(
+            store, runner, same_boot=runner.boot_id == boot_id, started=known, tell=tell, died=died
+        )
+    return total + _recover_strays(store, tell, died)
 
 
 def _recover_one(
@@ -67,13 +71,14 @@ def _recover_one(
     same_boot: bool,
     started: Collection[tuple[int, int]] | None,
     tell: Callable[[str], None],
+    died: Callable[[str], None],
 ) -> int:
     stuck: set[str] = set()
     if same_boot and runner.host == processes.host():
         _put_down(runner)
         stuck = processes.kill_workers_trees(set(store.workers.ids(runner.id)))
     with store.write():
-        n = _requeue(store, runner.id, charged=same_boot, started=started, stuck=stuck, tell=tell)
+        n = _requeue(store, runner.id, charged=same_boot, started=started, stuck=stuck, tell=tell, died=died)
         store.workers.forget(runner.id)
         if n:
             store.settings.event(
@@ -93,14 +98,14 @@ def _put_down(runner: Runner) -> None:
         time.sleep(0.002)
 
 
-def _recover_strays(store: Store, tell: Callable[[str], None]) -> int:
+def _recover_strays(store: Store, tell: Callable[[str], None], died: Callable[[str], None]) -> int:
     """Requeue jobs held by workers that have no row any more."""
     strays = store.line.lost(None)
     if not strays:
         return 0
     processes.kill_workers_trees({j.worker_id for j in strays})
     with store.write():
-        return _requeue(store, None, charged=True, started=None, stuck=set(), tell=tell)
+        return _requeue(store, None, charged=True, started=None, stuck=set(), tell=tell, died=died)
 
 
 def _requeue(
@@ -111,6 +116,7 @@ def _requeue(
     started: Collection[tuple[int, int]] | None,
     stuck: set[str],
     tell: Callable[[str], None],
+    died: Callable[[str], None],
 ) -> int:
     limit, now = store.settings.get("max-interruptions"), processes.now_ms()
     n = 0
@@ -128,4 +134,6 @@ def _requeue(
         if store.line.interrupted(job, change, now_ms=now):
             n += 1
             tell(f"Job {job.id} state: {change.state} ({change.reason})")
+            if change.state is State.DEAD:
+                died(job.id)
     return n

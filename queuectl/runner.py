@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from queuectl import lifecycle, processes
+from queuectl.aftermath import Aftermath
 from queuectl.board import Board
 from queuectl.chores import Chores, Moment, of_a_runner
 from queuectl.errors import DiskFull, QueuectlError
 from queuectl.executors import Done
 from queuectl.executors.local import FLUSH_S, LocalExecutor
 from queuectl.executors.told import Listener, Told
+from queuectl.hooks import LIMIT_S
 from queuectl.lifecycle import Claimed, Verdict
 from queuectl.model import State
 from queuectl.orders import Orders
@@ -40,6 +42,7 @@ from queuectl.wakeup import Alarm
 BEAT_S = 2.0
 PEERS_S = 1.0
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
+HOOKS_S = {None: LIMIT_S, "wait": LIMIT_S, "grace": 2.0, "now": 0.0}  # for hooks, when their worker ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,12 @@ class Runner:
         self.backlog = True  # whether the last claim got all it wanted, so that there may be more
         self.next_due: tuple[int | None, int | None] = (None, None)
         self.others_wrote = True
-        self.chores = Chores([]) if options.solo else of_a_runner(self.store, tell=self._tell)
+        self.aftermath = Aftermath(
+            self.store, self._tell, runner=self.id, queues=options.queues, solo=options.solo
+        )
+        self.chores = Chores([])
+        if not options.solo:
+            self.chores = of_a_runner(self.store, tell=self._tell, more=[self.aftermath])
         self.supervisor = supervisor
         self.gone: set[str] = set()  # workers that have ended before their runner
         self._complained = -math.inf  # when a full disk was last complained of
@@ -121,6 +129,7 @@ class Runner:
             self.workers, folder=folder, database=self.o.database, output_cap=self.store.settings.get("output-cap"),
             limit=self.o.limit, started=self._on_start,
         )  # fmt: skip
+        self.executor.guests = self.aftermath.hooks.running
         self.listener = Listener(self.executor.slots)
         log = self.o.database + ("-wal" if self.store.connection.has_wal else "")
         self.alarm = Alarm(log, ends=self.executor.fileno())
@@ -159,6 +168,7 @@ class Runner:
             started=self._started,
             predecessor=self._predecessor,
             tell=self._tell,
+            died=self.aftermath.died,
         )
 
     def configure(self) -> None:
@@ -171,6 +181,7 @@ class Runner:
         )
         self.cause_rules = tuple((regex, name) for regex, name in get("cause-rules") or ())
         self.beat_s: float = min(BEAT_S, get("lease") / 4000)  # four signs of life a lease
+        self.aftermath.configure()
 
     def _loop(self) -> None:
         self.tend_chores()
@@ -202,10 +213,27 @@ class Runner:
     def leave(self) -> None:
         """Give back what was claimed and not started, and take our rows away."""
         left = self.stranded + self.executor.withdraw()
+        if left:
+            with self.store.write():
+                self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
+        self._let_hooks_end()
         with self.store.write():
-            self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
             self.store.workers.forget(self.id)
         self.store.connection.checkpoint_if_large()
+
+    def _let_hooks_end(self) -> None:
+        """Give the hooks that are under way some time, as a living worker."""
+        hooks = self.aftermath.hooks
+        while True:
+            hooks.end_within(HOOKS_S[self.orders.stopping])
+            if hooks.have_ended():
+                return
+            self.alarm.sleep(0.05, for_commits=False)
+            self.board.beat()
+            self.orders.obey_signals(self.executor)
+            if time.monotonic() - self.pulse.beat >= self.beat_s:
+                with self.store.write(durable=False):
+                    self._beat(processes.now_ms(), processes.mono_ms())
 
     # --- waiting ---
 
@@ -265,7 +293,7 @@ class Runner:
         if now - self.pulse.peers < PEERS_S:
             return False
         self.pulse.peers = now
-        if not recover(self.store, me=self.id, boot_id=self.boot, tell=self._tell):
+        if not recover(self.store, me=self.id, boot_id=self.boot, tell=self._tell, died=self.aftermath.died):
             return False
         self.backlog = True
         return True
@@ -280,7 +308,7 @@ class Runner:
             self._wait_for_space(e)
             return False
         self.backlog = self.backlog or made
-        return made
+        return self._heed_breakers() or made
 
     def _moment(self) -> Moment:
         return Moment(processes.now_ms(), processes.mono_ms(), idle=self.executor.in_flight() == 0)
@@ -366,12 +394,15 @@ class Runner:
             ended_workers = self._ended_workers()
             self.store.workers.forget_workers(ended_workers)
             promoted = line.promote(now_ms=now, mono_ms=mono)
+            self.aftermath.recorded(ended, rows, late, now_ms=now)
             claims = self._claim(wanted, now)
             self.next_due = line.next_due()
         self.gone.update(ended_workers)
         self.alarm.forget_own()
         self.unsettled, self.stranded = [], []
         self._after(ended, verdicts, late, promoted)
+        self.aftermath.committed()
+        self._heed_breakers()
         self.executor.submit(claims)
         self.store.connection.checkpoint_if_large()
 
@@ -384,6 +415,14 @@ class Runner:
         if self._is_stuck():
             self.pace.slow_down()
             self.stranded += self.executor.withdraw()
+
+    def _heed_breakers(self) -> bool:
+        """When a breaker has paused its queue, start none of the jobs that were claimed ahead; return whether that was so."""
+        opened, self.aftermath.has_opened = self.aftermath.has_opened, False
+        if opened:
+            self.stranded += self.executor.withdraw()
+            self.backlog = True
+        return opened
 
     def _ended_workers(self) -> list[str]:
         """Return the workers that were told to stop and have nothing left to do; all of them go with their runner."""
@@ -400,13 +439,18 @@ class Runner:
             return []
         line, queues = self.store.line, self.o.queues
         if self.o.solo:
-            return line.claim_suspect(self.workers[0], queues=queues, now_ms=now)
+            mine = self.workers[0]
+            return line.claim_suspect(mine, queues=queues, now_ms=now) or self.aftermath.probe(
+                mine, now_ms=now
+            )
         free = [s.worker_id for s in self.executor.slots if s.job is None and not s.retire]
-        claims = line.claim((free or self.workers)[0], wanted, queues=queues, now_ms=now)
+        mine = (free or self.workers)[0]
+        claims = self.aftermath.probe(mine, now_ms=now)
+        claims += line.claim(mine, wanted - len(claims), queues=queues, now_ms=now)
         self.backlog = len(claims) == wanted
         if 1 < len(claims) <= len(free):
             line.assign([(w, j.seq, j.run) for w, j in zip(free, claims, strict=False)])
-        if len(claims) < wanted and line.suspects(queues):
+        if len(claims) < wanted and (line.suspects(queues) or self.aftermath.wants_companion):
             self._lend_a_slot(len(claims))
         return claims
 

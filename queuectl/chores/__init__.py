@@ -68,8 +68,8 @@ class Chores:
         return abs((now.wall_ms - now.mono_ms) - (then.wall_ms - then.mono_ms)) > CLOCK_SET_MS
 
 
-def of_a_runner(store: Store, *, tell: Callable[[str], None]) -> Chores:
-    """Return the chores of an ordinary runner."""
+def of_a_runner(store: Store, *, tell: Callable[[str], None], more: Sequence[Chore] = ()) -> Chores:
+    """Return the chores of an ordinary runner, and more."""
     litter = Litter(store, tell)
     return Chores(
         [
@@ -77,6 +77,7 @@ def of_a_runner(store: Store, *, tell: Callable[[str], None]) -> Chores:
             Retention(store, tell, litter=litter),
             OutputTotal(store, tell, litter=litter),
             litter,
+            *more,
         ]
     )
 

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
 from queuectl import processes
@@ -58,7 +58,10 @@ class LocalExecutor:
             Slot(i, w, folder=self.live, cap=output_cap, stdin=self._null, database=database)
             for i, w in enumerate(worker_ids)
         ]
-        self._trees = Trees(self.slots, self.running)
+        self.guests: Callable[[], Iterable[tuple[int, int]]] = (
+            tuple  # keys of what others of this process run
+        )
+        self._trees = Trees(self.slots, lambda: [*self.running(), *self.guests()])
         self.capacity = len(self.slots)
         self._todo: SimpleQueue[Claimed | None] = SimpleQueue()
         self._done: deque[tuple[Slot, Claimed, Ended, bool]] = deque()

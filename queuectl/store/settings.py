@@ -62,6 +62,7 @@ class Settings:
                on conflict (name) do update set settings = :settings, updated_at_ms = :now""",
             {"name": queue, "settings": json.dumps(settings), "now": now_ms},
         )
+        self.signal("config", queue, now_ms=now_ms)
 
     def pause(self, queue: str, paused: bool, *, now_ms: int, reason: str | None = None) -> None:
         """Pause or resume a queue; '*' stands for all. Resumed by a person, a queue's breaker starts anew."""
