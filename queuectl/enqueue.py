@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from queuectl import lifecycle, processes
+from queuectl import lifecycle, processes, reserve
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
 from queuectl.model import WAITING, Job, State, held
@@ -199,6 +199,7 @@ class Enqueuer:
                 raise type(e)(f"job {n}: {e}; nothing was enqueued") from None
         if not rows:
             return []
+        reserve.require_space(self.store.path)
         with self.store.write():
             out = self._insert(rows, now_ms=now, actor=actor)
         self.store.connection.checkpoint_if_large()

@@ -104,15 +104,15 @@ class Space:
         if not self.is_short:
             self._pause, self.is_short = FIRST_LOOK_S, True
         self._look_at = now + self._pause
-        self._complain(f"{error}. Workers start nothing until then; results wait", now)
+        self._complain(f"{error}. Workers start nothing until there is space; results wait", now)
         return self.reserve.release()
 
     def look(self, *, now: float) -> bool:
         """Look at the disk when it is time to; return whether work may go on that had stopped."""
         if now < self._look_at:
             return False
-        enough = self.reserve.hold() or self._is_roomy()
-        if enough:
+        roomy = free_bytes(self.reserve.path) >= FREE_BYTES
+        if roomy and (self.reserve.hold() or self._is_roomy()):
             was_short, self.is_short = self.is_short, False
             self._look_at = now + LAST_LOOK_S
             if was_short:
@@ -120,10 +120,10 @@ class Space:
             return was_short
         if not self.is_short:
             self._pause, self.is_short = FIRST_LOOK_S, True
-            self._complain(
-                f"{self.reserve.path}: the disk is nearly full. Workers start nothing until there is space",
-                now,
-            )
+        self._complain(
+            f"{self.reserve.path}: the disk is full. Workers start nothing until there is space; results wait",
+            now,
+        )
         self._look_at = now + self._pause
         self._pause = min(2 * self._pause, LAST_LOOK_S)
         return False
@@ -131,6 +131,10 @@ class Space:
     def _is_roomy(self) -> bool:
         """Whether there is room, if not for a file (a read-only folder, a quota of files)."""
         return free_bytes(self.reserve.path) >= 2 * (RESERVE_BYTES + FREE_BYTES)
+
+    def is_waiting(self, *, now: float) -> bool:
+        """Whether the disk is full and it is not yet time to look at it again."""
+        return self.is_short and now < self._look_at
 
     def next_look_s(self, *, now: float) -> float | None:
         """Return how long a runner may sleep while it waits for space; None while there is enough."""

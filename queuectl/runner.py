@@ -7,7 +7,6 @@ with short jobs one commit serves dozens of them; with long ones every end is wr
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import random
 import signal
@@ -32,6 +31,7 @@ from queuectl.pace import STRANDED_S, Pace
 from queuectl.progress_lines import latest
 from queuectl.recovery import recover
 from queuectl.report import Report, say
+from queuectl.reserve import LAST_LOOK_S, Space
 from queuectl.settling import settled
 from queuectl.store import Store
 from queuectl.store.jobs import new_id
@@ -114,7 +114,7 @@ class Runner:
             self.chores = of_a_runner(self.store, tell=self._tell, more=[self.aftermath])
         self.supervisor = supervisor
         self.gone: set[str] = set()  # workers that have ended before their runner
-        self._complained = -math.inf  # when a full disk was last complained of
+        self.space = Space(options.database, say=say)
 
     # --- life ---
 
@@ -152,23 +152,30 @@ class Runner:
         )
         self.me = me
         self.board.beat()
-        with self.store.write():
-            self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
-            self.store.workers.register(self.workers, me, queues=self.o.queues, now_ms=now)
-            wanted = self.store.workers.requests(self.id)
+        self.space.look(now=time.monotonic())
+
+        def enlist() -> None:
+            with self.store.write():
+                self.store.line.rebase(self.boot, now_ms=now, mono_ms=mono)
+                self.store.workers.register(self.workers, me, queues=self.o.queues, now_ms=now)
+
+        self._in_any_room(enlist)
+        wanted = self.store.workers.requests(self.id)
         self.orders.stop_generation, self.config_generation = wanted.stop_generation, wanted.config_generation
         self.orders.deletions = wanted.deletions
         self.pulse.beat = self.pulse.peers = time.monotonic()
         self.version = self.store.connection.data_version()
         self.configure()
-        recover(
-            self.store,
-            me=self.id,
-            boot_id=self.boot,
-            started=self._started,
-            predecessor=self._predecessor,
-            tell=self._tell,
-            died=self.aftermath.died,
+        self._in_any_room(
+            lambda: recover(
+                self.store,
+                me=self.id,
+                boot_id=self.boot,
+                started=self._started,
+                predecessor=self._predecessor,
+                tell=self._tell,
+                died=self.aftermath.died,
+            )
         )
 
     def configure(self) -> None:
@@ -214,12 +221,18 @@ class Runner:
         """Give back what was claimed and not started, and take our rows away."""
         left = self.stranded + self.executor.withdraw()
         if left:
-            with self.store.write():
-                self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
+            self._in_any_room(lambda: self._give_back(left))
         self._let_hooks_end()
+        self._in_any_room(self._delist)
+        self.store.connection.checkpoint_if_large()
+
+    def _give_back(self, left: Sequence[Claimed]) -> None:
+        with self.store.write():
+            self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
+
+    def _delist(self) -> None:
         with self.store.write():
             self.store.workers.forget(self.id)
-        self.store.connection.checkpoint_if_large()
 
     def _let_hooks_end(self) -> None:
         """Give the hooks that are under way some time, as a living worker."""
@@ -232,7 +245,7 @@ class Runner:
             self.board.beat()
             self.orders.obey_signals(self.executor)
             if time.monotonic() - self.pulse.beat >= self.beat_s:
-                with self.store.write(durable=False):
+                with contextlib.suppress(DiskFull), self.store.write(durable=False):
                     self._beat(processes.now_ms(), processes.mono_ms())
 
     # --- waiting ---
@@ -252,6 +265,8 @@ class Runner:
             due.append(tend)
         if self.orders.stop_at is not None:
             due.append(self.orders.stop_at - now)
+        if (space := self.space.next_look_s(now=now)) is not None:
+            return max(0.0, min(*due[1:], space))
         if (look := self.alarm.due_s()) is not None:
             due.append(look)
         wall, mono = self.next_due
@@ -290,7 +305,7 @@ class Runner:
         After the turn, not before it: what woke us is mostly a new job, and that should not wait for a look at all workers.
         """
         now = time.monotonic()
-        if now - self.pulse.peers < PEERS_S:
+        if now - self.pulse.peers < PEERS_S or self.space.is_short:  # a full disk silences the living too
             return False
         self.pulse.peers = now
         if not recover(self.store, me=self.id, boot_id=self.boot, tell=self._tell, died=self.aftermath.died):
@@ -300,12 +315,12 @@ class Runner:
 
     def tend_chores(self) -> bool:
         """Do what is due beside the work; return whether there may be new jobs to claim."""
-        if self.orders.stopping is not None:
+        if self.orders.stopping is not None or self.space.is_short:
             return False
         try:
             made = self.chores.tend(self._moment())
         except DiskFull as e:
-            self._wait_for_space(e)
+            self.space.ran_out(e, now=time.monotonic())
             return False
         self.backlog = self.backlog or made
         return self._heed_breakers() or made
@@ -346,6 +361,9 @@ class Runner:
     def turn(self) -> None:
         """Settle what ended, beat, promote what is due, claim what is wanted, start it."""
         self.unsettled += self.executor.poll()
+        if self.space.is_waiting(now=time.monotonic()):
+            return
+        self._heed_space()
         now, mono, clock = processes.now_ms(), processes.mono_ms(), time.monotonic()
         wanted = self.wanted()
         wall_due, mono_due = self.next_due
@@ -353,10 +371,12 @@ class Runner:
         beating = clock - self.pulse.beat >= self.beat_s
         if not (self.unsettled or beating or due or self._is_stuck() or self._may_claim(wanted)):
             return
-        try:
-            self._write(wanted, now=now, mono=mono, beating=beating)
-        except DiskFull as e:
-            self._wait_for_space(e)
+        with contextlib.suppress(
+            DiskFull
+        ):  # what has ended is kept in memory until the next look at the disk
+            self._in_any_room(
+                lambda: self._write(0 if self.space.is_short else wanted, now=now, mono=mono, beating=beating)
+            )
 
     def _may_claim(self, wanted: int) -> bool:
         if not wanted:
@@ -468,7 +488,7 @@ class Runner:
     def wanted(self) -> int:
         """Return how many jobs to claim."""
         e = self.executor
-        if self.orders.stopping is not None:
+        if self.orders.stopping is not None or self.space.is_short:
             return 0
         slots = e.capacity - (0 if self.o.solo else self.board.lent())
         if self.o.solo:
@@ -515,13 +535,25 @@ class Runner:
             if attempts:
                 self.report.due(self.workers[0], job_id)
 
-    def _wait_for_space(self, error: QueuectlError) -> None:
-        """A full disk: keep the results in memory and try again, saying so at most every 30 s."""
-        clock = time.monotonic()
-        if clock - self._complained > 30:
-            self._complained = clock
-            say(str(error))
-        time.sleep(0.5)
+    def _in_any_room(self, write: Callable[[], object]) -> None:
+        """Do a write; on a full disk once more, in the room that the moved log and the reserve leave.
+
+        Raises:
+            DiskFull: there is none.
+        """
+        try:
+            write()
+        except DiskFull as e:
+            self.space.ran_out(e, now=time.monotonic())
+            with contextlib.suppress(QueuectlError):
+                self.store.connection.checkpoint()  # the log is then written from its start again
+            write()
+
+    def _heed_space(self) -> None:
+        now = time.monotonic()
+        if self.space.look(now=now):
+            self.backlog = True
+            self.pulse.peers = now + 2 * LAST_LOOK_S  # until all have beaten that could not
 
 
 def serve(options: Options, board: Board, *, on_fault: Callable[[str], None] = say, **history: Any) -> int:
