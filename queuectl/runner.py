@@ -371,9 +371,8 @@ class Runner:
         beating = clock - self.pulse.beat >= self.beat_s
         if not (self.unsettled or beating or due or self._is_stuck() or self._may_claim(wanted)):
             return
-        with contextlib.suppress(
-            DiskFull
-        ):  # what has ended is kept in memory until the next look at the disk
+        # On a full disk what has ended is kept in memory until the next look at it.
+        with contextlib.suppress(DiskFull):
             self._in_any_room(
                 lambda: self._write(0 if self.space.is_short else wanted, now=now, mono=mono, beating=beating)
             )

@@ -286,6 +286,9 @@ class LocalExecutor:
             job = self._todo.get()
             if job is None:
                 return
+            if slot.retire:  # told to stop while it waited here: the job is for another slot
+                self._todo.put(job)
+                return
             slot.taken += 1
             clean, ended = self._run(slot, job)
             self._done.append((slot, job, ended, clean))
