@@ -25,6 +25,8 @@ FORBIDDEN = {
     "an end recorded while it runs": "select id from jobs join runs on job = seq and run = runs where state = 'processing'",
     "an output without its run": "select job from outputs where not exists (select 1 from runs where runs.job = outputs.job and runs.run = outputs.run)",
     "a back-off without a failure": "select id from jobs where state = 'failed' and outcome not in ('failed', 'timeout', 'killed', 'spawn')",
+    "a blocked job that waits for nothing": "select id from jobs where state = 'blocked' and not exists (select 1 from dependencies where child = seq and met = 0)",
+    "a job that did not wait": "select id from jobs where state not in ('blocked', 'cancelled') and exists (select 1 from dependencies where child = seq and met = 0)",
     "a counter below zero": "select * from counters where n < 0",
 }
 
