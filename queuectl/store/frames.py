@@ -2,7 +2,8 @@
 
 Python's sqlite3 makes an object of every value, which costs more than everything SQLite does to find it. Here SQLite itself puts
 a column's values of a slice of rows one after another (`group_concat`), and the reader takes them apart with numpy. All columns of
-a slice come from one query over the same rows, so they are in the same order as its key, which comes along.
+a slice come from one query over the same rows, so they are in the same order as its key, which comes along. That this order is the
+key's own follows from the way the rows are found, by the table's key alone (`not indexed`); the reader checks it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FIRST_LETTER = ord("A")  # of a choice; the sign before it stands for a missing 
 SLICE = 20_000  # rows packed at once
 PART = 4  # fewer than 1/PART of the rows: looked up one by one instead of passing all
 TOO_BIG = 18  # SQLITE_TOOBIG
+OFTEN = ("completed", "ok", "dead", "failed", "pending")  # words looked for first
 
 
 class Column(NamedTuple):
@@ -74,16 +76,17 @@ class RunFilter:
     since_ms: int | None = None  # of finished_at
     until_ms: int | None = None
 
-    def where(self) -> tuple[str, dict[str, Any]]:
-        """Return the clause (always true when empty) and its named values."""
+    def where(self, *, by_key: bool = False) -> tuple[str, dict[str, Any]]:
+        """Return the clause (always true when empty) and its named values; `by_key` keeps it from leading to an index."""
         parts, values = ["true"], dict[str, Any]()
+        sign = "+" if by_key else ""
         if self.outcomes is not None:
             listed = (f"runs.outcome = '{Outcome(o).value}'" for o in self.outcomes)
             parts.append("(" + (" or ".join(listed) or "false") + ")")
         for clause, name, value in (
-            ("runs.error_sig = :run_sig", "run_sig", self.sig),
-            ("runs.finished_at_ms >= :run_since", "run_since", self.since_ms),
-            ("runs.finished_at_ms < :run_until", "run_until", self.until_ms),
+            (f"{sign}runs.error_sig = :run_sig", "run_sig", self.sig),
+            (f"{sign}runs.finished_at_ms >= :run_since", "run_since", self.since_ms),
+            (f"{sign}runs.finished_at_ms < :run_until", "run_until", self.until_ms),
         ):
             if value is not None:
                 parts.append(clause)
@@ -133,7 +136,7 @@ class Frames:
             few: they are few among all, so that looking each up is less work than passing all.
         """
         where, values = wanted.where()
-        table = _Table({n: JOBS[n] for n in names}, "jobs", "seq", where, values)
+        table = _Table({n: JOBS[n] for n in names}, "jobs not indexed", "jobs.seq", where, values)
         with self._c.reading():
             if limit is not None or few:
                 newest = "" if limit is None else f" limit {limit}"
@@ -155,10 +158,10 @@ class Frames:
             few: the jobs are few among all.
         """
         where, values = wanted.where()
-        run_where, run_values = of_run.where()
+        (run_where, run_values), (by_key, _) = of_run.where(), of_run.where(by_key=True)
         values = values | run_values
         columns = {n: RUNS[n] for n in names}
-        source, order = "jobs cross join runs on runs.job = jobs.seq", "jobs.seq, runs.run"
+        source, order = "jobs not indexed cross join runs on runs.job = jobs.seq", "jobs.seq, runs.run"
         # In a scope of its own, where names such as error_sig are the job's.
         meant = (
             "true"
@@ -175,11 +178,11 @@ class Frames:
                 if not found:
                     return
                 end = dict(zip(("end_ms", "end_job", "end_run"), found[-1], strict=True))
-                last = "(runs.finished_at_ms, runs.job, runs.run) >= (:end_ms, :end_job, :end_run)"
-                table = _Table(columns, source, order, f"{run_where} and {last} and {meant}", values | end)
+                last = "(+runs.finished_at_ms, runs.job, runs.run) >= (:end_ms, :end_job, :end_run)"
+                table = _Table(columns, source, order, f"{by_key} and {last} and {meant}", values | end)
                 yield from self._listed(table, sorted({job for _, job, _ in found}))
                 return
-            table = _Table(columns, source, order, f"{run_where} and {meant}", values)
+            table = _Table(columns, source, order, f"{by_key} and {meant}", values)
             if few:
                 jobs = self._c.rows(f"select seq from jobs where {where} order by +seq", values)
             elif of_run.since_ms is not None or of_run.sig is not None:
@@ -224,19 +227,18 @@ class Frames:
             yield found
 
     def _pack(self, table: _Table, stretch: str, within: dict[str, Any]) -> Slice:
-        inner = ", ".join(f"{c.sql} as c{i}" for i, c in enumerate(table.columns.values()))
-        each = [_packed(f"c{i}", c) for i, c in enumerate(table.columns.values())]
-        counts = [f"count(c{i})" for i, c in enumerate(table.columns.values()) if c.kind == TEXT]
-        rows = f"from {table.source} where {stretch} and {table.where} order by {table.order}"
+        each = [_packed(c) for c in table.columns.values()]
+        counts = [f"count({c.sql})" for c in table.columns.values() if c.kind == TEXT]
+        rows = f"from {table.source} where {stretch} and {table.where}"
         rest, values = 1 + len(each), table.values | within
-        row = self._fetch(
-            f"select {', '.join(['count(*)', *each, *counts])} from (select {inner} {rows})", values
-        )[0]
+        row = self._fetch(f"select {', '.join(['count(*)', *each, *counts])} {rows}", values)[0]
         columns = dict(zip(table.columns, row[1:rest], strict=True))
         texts = (n for n, c in table.columns.items() if c.kind == TEXT)
         for name, present in zip(texts, row[rest:], strict=True):
             if row[0] and not _is_plain(columns[name], row[0], present):
-                found = self._fetch(f"select cast({table.columns[name].sql} as blob) {rows}", values)
+                found = self._fetch(
+                    f"select cast({table.columns[name].sql} as blob) {rows} order by {table.order}", values
+                )
                 columns[name] = [r[0] for r in found]
         return Slice(row[0], columns)
 
@@ -282,18 +284,21 @@ def _is_plain(packed: bytes, rows: int, present: int) -> bool:
     return packed.count(SEPARATOR) == rows - 1 and packed.count(MISSING) == rows - present
 
 
-def _packed(name: str, column: Column) -> str:
+def _packed(column: Column) -> str:
     match column.kind:
         case "whole":
-            return f"group_concat({name}, ' ')"
+            return f"group_concat({column.sql}, ' ')"
         case "some":
-            return f"group_concat(coalesce({name}, {NONE}), ' ')"
+            return f"group_concat(coalesce({column.sql}, {NONE}), ' ')"
         case "choice":
-            whens = " ".join(f"when '{w}' then '{chr(FIRST_LETTER + i)}'" for i, w in enumerate(column.words))
-            return f"group_concat(case {name} {whens} else '{chr(FIRST_LETTER - 1)}' end, '')"
+            whens = " ".join(
+                f"when '{w}' then '{chr(FIRST_LETTER + column.words.index(w))}'"
+                for w in sorted(column.words, key=lambda w: OFTEN.index(w) if w in OFTEN else len(OFTEN))
+            )
+            return f"group_concat(case {column.sql} {whens} else '{chr(FIRST_LETTER - 1)}' end, '')"
         case _:
             # As bytes: what another program wrote need not be UTF-8.
-            return f"cast(group_concat(coalesce({name}, char({MISSING[0]})), char({SEPARATOR[0]})) as blob)"
+            return f"cast(group_concat(coalesce({column.sql}, char({MISSING[0]})), char({SEPARATOR[0]})) as blob)"
 
 
 def _halves(within: dict[str, Any]) -> Iterator[dict[str, Any]]:
