@@ -114,6 +114,36 @@ def result_html(result: ActionResult) -> str:
     return (
         f"<p>{escape_html(result.verb)}: {len(result.done):,} {word}, {len(result.skipped):,} skipped</p>"
         + table(("id", "what"), rows)
+        + _changes_html(result)
+    )
+
+
+def _changes_html(result: ActionResult) -> str:
+    """What was or would be changed, what goes and what comes marked by sign and colour."""
+    shown = [c for c in result.changes if c.field != "job"][:100]
+    if not shown:
+        return ""
+    mark = "<span style='background:rgba(%s,.25)'>%s</span>"
+    rows = []
+    for change in shown:
+        head, before, after, tail = _apart(preview(change.before, 400), preview(change.after, 400))
+        for sign, colour, middle in (("−", "220,60,60", before), ("+", "40,160,80", after)):
+            line = f"{escape_html(head)}{mark % (colour, escape_html(middle))}{escape_html(tail)}"
+            rows.append(f"<tr><td>{escape_html(change.id)}</td><td>{escape_html(change.field)}</td>"
+                        f"<td style='text-align:left'>{sign} <code>{line}</code></td></tr>")  # fmt: skip
+    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _apart(before: str, after: str) -> tuple[str, str, str, str]:
+    """Return what two texts begin with in common, what differs in each, and what they end with in common."""
+    least = min(len(before), len(after))
+    head = next((i for i in range(least) if before[i] != after[i]), least)
+    tail = next((i for i in range(least - head) if before[-1 - i] != after[-1 - i]), least - head)
+    return (
+        before[:head],
+        before[head : len(before) - tail],
+        after[head : len(after) - tail],
+        before[len(before) - tail :],
     )
 
 

@@ -163,5 +163,8 @@ def _note_seen(item: Any, names: list[str], out: Chosen, read_ms: object) -> Non
     read = read_ms if isinstance(read_ms, int) else None
     for name, state, at in zip(names, states, updated, strict=True):
         out.seen[name] = Seen(state, at, read)
-    if of_jobs and "command" in columns:
-        out.commands |= {n: c for n, c in zip(names, item["command"], strict=True) if isinstance(c, str)}
+    texts = (
+        item["command"] if "command" in columns else item if getattr(item, "name", None) == "command" else ()
+    )
+    if of_jobs:
+        out.commands |= {n: c for n, c in zip(names, texts, strict=False) if isinstance(c, str)}

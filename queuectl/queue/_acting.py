@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from queuectl import lifecycle, processes
+from queuectl import lifecycle, processes, selection
 from queuectl import validate as v
 from queuectl.bulk import Done, Verb
-from queuectl.model import ActionResult, Change, State
+from queuectl.model import ActionResult, Change, Job, State
 from queuectl.queue._base import Base
 from queuectl.settings import SETTINGS
 from queuectl.store.changes import Place, Refused
@@ -141,9 +141,11 @@ class Acting(Base):
     ) -> ActionResult:
         budget = None if max_retries is None else SETTINGS["max-retries"].read(max_retries)
         aging = self._store.settings.get("priority-aging")
+        chosen = selection.chosen(ids, path=self.path)
         if command is not None:
-            change = self._superseding(v.command(command), budget, aging)
-            return self._act(Verb(verb, states, change), ids, wanted, **how)
+            text = v.command(command)
+            change = self._superseding(lambda _: text, budget, aging)
+            return self._act(Verb(verb, states, change), chosen, wanted, named=bool(ids), **how)
 
         def again(jobs: Sequence[Place], now: int) -> Done:
             return Done(
@@ -152,7 +154,24 @@ class Acting(Base):
                 )
             )  # fmt: skip
 
-        result = self._act(Verb(verb, states, again), ids, wanted, **how)
+        commands = {name: v.command(text) for name, text in chosen.commands.items()}
+        differently = self._superseding(lambda job: commands[job.id], budget, aging)
+
+        def as_edited(jobs: Sequence[Place], now: int) -> Done:
+            """Those whose command was edited in a frame as new jobs, the others as they are."""
+            edited = {
+                j.seq
+                for j in self._store.jobs.at(seq for seq, _ in jobs)
+                if commands.get(j.id, j.command) != j.command
+            }
+            same = again([p for p in jobs if p[0] not in edited], now)
+            other = differently([p for p in jobs if p[0] in edited], now)
+            return other._replace(refused=same.refused | other.refused)
+
+        change = as_edited if commands else again
+        result = self._act(Verb(verb, states, change), chosen, wanted, named=bool(ids), **how)
+        if result.changes:
+            return result
         if len(result.done) == 1 and ids and not result.dry_run:
             job = self._store.jobs.get(result.done[0])
             note = f"Job {job.id} has been requeued with max_retries = {job.max_retries}"
@@ -160,7 +179,7 @@ class Acting(Base):
         return result
 
     def _superseding(
-        self, command: str, budget: int | None, aging: int | None
+        self, command: Callable[[Job], str], budget: int | None, aging: int | None
     ) -> Callable[[Sequence[Place], int], Done]:
         """Return what puts new jobs with another command in the places of old ones."""
 
@@ -169,16 +188,16 @@ class Acting(Base):
             changes: list[Change] = []
             details: dict[int, str] = {}
             for old in self._store.jobs.at(seq for seq, _ in jobs):
-                name = new_id()
+                name, text = new_id(), command(old)
                 why = self._store.changes.supersede(
-                    old.seq, old.state, by=name, command=command, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget,
+                    old.seq, old.state, by=name, command=text, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget,
                     now_ms=now, actor=self._actor,
                 )  # fmt: skip
                 if why is not None:
                     refused[old.seq] = why
                     continue
                 details[old.seq] = f"as {name}, with another command"
-                changes += [Change(old.id, "command", old.command, command), Change(old.id, "job", old.id, name)]  # fmt: skip
+                changes += [Change(old.id, "command", old.command, text), Change(old.id, "job", old.id, name)]  # fmt: skip
             notes = [f"Job {c.before} has been retried as {c.after}" for c in changes if c.field == "job"]
             return Done(refused, notes=notes, details=details, changes=changes)
 

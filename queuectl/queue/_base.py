@@ -126,6 +126,7 @@ class Base:
         wanted: Filter,
         *,
         yes: bool = False,
+        named: bool | None = None,
         **how: Any,
     ) -> ActionResult:
         return bulk.act(
@@ -133,7 +134,7 @@ class Base:
             verb,
             ids if isinstance(ids, selection.Chosen) else selection.chosen(ids, path=self.path),
             wanted,
-            named=isinstance(ids, selection.Chosen) or bool(ids),
+            named=bool(ids) if named is None else named,
             actor=self._actor,
             confirm=(lambda *_: True) if yes else self._confirm,
             **how,

@@ -69,6 +69,9 @@ def _job(sql, dice, i, created, command):
         ),
     )  # fmt: skip
     seq = sql.execute("select max(seq) from jobs").fetchone()[0]
+    if state == "blocked":  # on the one before, which is scheduled
+        sql.execute("update jobs set waits_for = 1 where seq = ?", (seq,))
+        sql.execute("insert into dependencies (parent, child, needs) values (?, ?, 'ok')", (seq - 1, seq))
     for run in range(1, runs + (state != "processing")):
         good = state == "completed" and run == runs
         begin = created + 2000 + (run - 1) * 5000

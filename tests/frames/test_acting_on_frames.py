@@ -180,3 +180,41 @@ def test_the_result_shows_itself(dead) -> None:
     result = dead.dlq.retry(frame, dry_run=True)
     assert "5 would be done, 1 skipped" in repr(result)
     assert "dead when read, pending now" in result._repr_html_() and "<script" not in result._repr_html_()
+
+
+def test_an_edited_command_is_shown_first_and_then_run_as_a_new_job(dead) -> None:
+    frame = dead.dlq.frame(ids=["d0", "d1", "d2"])
+    frame.loc[["d0", "d1"], "command"] = frame["command"].str.replace("--n", "--number")
+    preview = dead.dlq.retry(frame, dry_run=True)
+    assert [(c.id, c.before, c.after) for c in preview.changes if c.field == "command"] == [
+        ("d0", "python task.py --n 0", "python task.py --number 0"),
+        ("d1", "python task.py --n 1", "python task.py --number 1"),
+    ]
+    assert "<span style='background:rgba(40,160,80,.25)'>umber</span>" in preview._repr_html_()
+    assert set(states(dead).values()) == {"dead"} and len(states(dead)) == 6
+    result = dead.dlq.retry(frame)
+    assert sorted(result.done) == ["d0", "d1", "d2"]
+    waiting = {j.retry_of or j.id: j.command for j in dead.list(state="pending")}
+    assert waiting == {
+        "d0": "python task.py --number 0",
+        "d1": "python task.py --number 1",
+        "d2": "python task.py --n 2",
+    }
+    assert [str(dead.show(i).job.state) for i in ("d0", "d1", "d2")] == ["cancelled", "cancelled", "pending"]
+    again = dead.dlq.retry(frame)
+    assert not again and len(again.skipped) == 3  # stale, so nothing runs twice
+
+
+def test_an_edited_column_alone_will_do_and_a_wrong_one_does_nothing(dead) -> None:
+    commands = dead.dlq.frame(ids="d0")["command"]
+    assert dead.retry(commands.str.upper(), dry_run=True).changes[0].after == "PYTHON TASK.PY --N 0"
+    for wrong in ("", "a\0b"):
+        frame = dead.dlq.frame().assign(command=wrong)
+        with pytest.raises(InvalidValue, match="command"):
+            dead.dlq.retry(frame)
+    assert set(states(dead).values()) == {"dead"}
+
+
+def test_an_edit_matters_only_where_jobs_run_again(dead) -> None:
+    frame = dead.dlq.frame(ids="d0").assign(command="rm -rf /")
+    assert dead.delete(frame, dry_run=True).changes == ()
