@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from queuectl.display import escape_html, preview
 
+FEW = 10  # rows shown of what may be thousands
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -110,10 +112,10 @@ def causes_html(causes: Sequence[Cause], left_out: int) -> str:
 def result_html(result: ActionResult) -> str:
     """Return what a verb did, id by id."""
     word = "would be done" if result.dry_run else "done"
-    rows = [(i, word) for i in result.done[:100]] + list(result.skipped[:100])
+    rows = [*result.skipped, *((i, word) for i in result.done)]
     return (
         f"<p>{escape_html(result.verb)}: {len(result.done):,} {word}, {len(result.skipped):,} skipped</p>"
-        + table(("id", "what"), rows)
+        + _first(("id", "what"), rows)
         + _changes_html(result)
     )
 
@@ -147,14 +149,19 @@ def _apart(before: str, after: str) -> tuple[str, str, str, str]:
     )
 
 
+def _first(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    more = f"<p>and {len(rows) - FEW:,} more</p>" if len(rows) > FEW else ""
+    return table(head, rows[:FEW]) + more
+
+
 def wait_html(result: WaitResult) -> str:
     """Return how many jobs ended in which state, and those that did not complete."""
     counts: dict[str, int] = {}
     for state in result.states.values():
         counts[str(state)] = counts.get(str(state), 0) + 1
     total = ", ".join(f"{n:,} {escape_html(s)}" for s, n in counts.items()) or "nothing to wait for"
-    rows = [(i, result.states[i]) for i in result.failed[:100]]
-    return f"<p>{total}</p>" + (table(("id", "state"), rows) if rows else "")
+    rows = [(i, result.states[i]) for i in result.failed]
+    return f"<p>{total}</p>" + (_first(("id", "state"), rows) if rows else "")
 
 
 def explanation_html(found: Explanation) -> str:
