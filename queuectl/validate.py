@@ -20,6 +20,7 @@ COMMAND_MAX = 100_000  # bytes; the kernel refuses an argument of 131,072 (MAX_A
 ID_MAX = 64
 INT_MAX = 2**63 - 1
 PRIORITY_MAX = 1_000_000
+LISTED = 12  # names that a message lists although it knows which one was meant
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _INT = re.compile(r"-?[0-9]{1,19}")
@@ -88,13 +89,16 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
     """Return one of the options, suggesting the nearest for a slip of the keyboard."""
     if isinstance(value, str) and value in options:
         return str(value)
-    hint = ""
+    near: list[str] = []
     if isinstance(value, str):
         from difflib import get_close_matches
 
         near = get_close_matches(value, options, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-    raise InvalidValue(f"{expected(name, 'one of ' + ', '.join(options), value)}{hint}")
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    known = (
+        f"one of {len(options)} names" if near and len(options) > LISTED else "one of " + ", ".join(options)
+    )
+    raise InvalidValue(f"{expected(name, known, value)}{hint}")
 
 
 def duration_ms(name: str, value: object, *, low: int = 0, high: int = 10 * 366 * 86_400_000) -> int:

@@ -110,8 +110,9 @@ def _known(path: tuple[str, ...], word: str, functions: Functions) -> str:
     name = word.replace("_", "-") if not word.startswith("_") else word
     if name in words:
         return name
-    where = f"queuectl {' '.join(path)}".strip()
-    raise UsageError(f"unknown command {word!r}{nearest(word, words) or f' (see `{where} --help`)'}")
+    group = "".join(f"{w} " for w in path)
+    hint = nearest(word, words, before=group) or f" (see `queuectl {group}--help`)"
+    raise UsageError(f"unknown command {f'{group}{word}'!r}{hint}")
 
 
 def _help_about(words: tuple[str, ...], functions: Functions) -> Request:

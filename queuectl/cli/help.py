@@ -9,12 +9,24 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from queuectl.cli.argv import Functions
-from queuectl.cli.table import SECTIONS, Command, Flag, Number, Parameter, Several, Texts, Whole, command
+from queuectl.cli.table import (
+    SECTIONS,
+    Command,
+    Extra,
+    Flag,
+    Number,
+    Parameter,
+    Several,
+    Texts,
+    Whole,
+    command,
+)
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a run-time fault, or a job that was waited for failed; 2 a word or value that is "
     "not understood, nothing changed; 3 nothing matched; 4 timed out waiting; 5 refused for the job's state."
 )
+BEGIN = ('queuectl enqueue -c "echo Hello World"', "queuectl worker -v", "queuectl status")
 _HEADER = re.compile(
     r"(Args|Returns|Raises|Yields|Example|Examples|Source|Sources|Note|Effect|Effects|See also):\s*$"
 )
@@ -91,16 +103,22 @@ def _overview(path: tuple[str, ...], functions: Functions) -> list[str]:
     else:
         sections = _by_section(functions)
         top = ["Run and repair background jobs kept in one SQLite file.", "", "Usage: queuectl COMMAND …", ""]
+        top += ["To begin:", *(f"  {line}" for line in BEGIN), ""]
     column = max(len(" ".join(p)) for paths in sections.values() for p in paths) + 4
     for title, paths in sections.items():
         top += [f"{title}:"]
         for p in paths:
-            top += _entry(" ".join(p), read(functions[p].__doc__ or "").summary, column)
+            top += _entry(" ".join(p), _brief(read(functions[p].__doc__ or "").summary), column)
         top += [""]
     if not path:
         top += [*_entry("completion", "Print a completion script for bash, zsh or fish.", column), ""]
         top += _global_flags() + [""] + wrap(EXIT_CODES, width()) + [""]
     return [*top, f"`queuectl {' '.join([*path, 'COMMAND'])} --help` says more about one of them."]
+
+
+def _brief(summary: str) -> str:
+    """Return the first part of a summary, which is enough to choose by; the command's own page has the rest."""
+    return re.split(r"[;:.](?: |$)", summary, maxsplit=1)[0] + "."
 
 
 def _by_section(functions: Functions) -> dict[str, list[tuple[str, ...]]]:
@@ -134,8 +152,22 @@ def _command_page(asked: Command) -> list[str]:
         for p in flags:
             lines += _entry(_flag(asked, p), doc.parameters.get(p.name, "") + _default(p), column)
         lines += [""]
+    lines += _settings(asked.extra)
     lines += _global_flags(with_forms=asked.returns_something)
     return [*lines, "", f"Example: {asked.extra.example}", "", *wrap(EXIT_CODES, width())]
+
+
+def _settings(extra: Extra) -> list[str]:
+    """Describe the settings where one is to be named."""
+    kind = extra.values.get("key")
+    if kind is None:
+        return []
+    from queuectl.settings import OF_A_QUEUE, SETTINGS, shown
+
+    lines = ["Settings:"]
+    for s in (OF_A_QUEUE if kind == "queue setting" else SETTINGS).values():
+        lines += _entry(s.name, f"{s.help} (default: {shown(s.name, s.default)})", 30)
+    return [*lines, ""]
 
 
 def _usage(asked: Command) -> list[str]:
