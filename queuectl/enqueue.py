@@ -202,6 +202,9 @@ class Enqueuer:
         reserve.require_space(self.store.path)
         with self.store.write():
             out = self._insert(rows, now_ms=now, actor=actor)
+            if batch is not None and len(rows) > 1:  # one for all of them; a single job's row tells enough
+                said = f"{len(rows):,} jobs, {out[0].id} to {out[-1].id}"
+                self.store.history.note("enqueue", None, said, actor=actor, now_ms=now)
         self.store.connection.checkpoint_if_large()
         return out
 

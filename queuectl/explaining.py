@@ -87,12 +87,15 @@ def _blocked(store: Store, job: Job) -> Iterator[Because]:
         named = ", ".join(f"{b.id} ({b.state})" for b in open_[:NAMED])
         more = f" and {len(open_) - NAMED:,} more" if len(open_) > NAMED else ""
         yield Because("blocked", f"waits for {named}{more}", tuple(b.id for b in open_))
-        stuck = sorted(store.family.hopeless(b.id for b in open_))
+        stuck = store.family.hopeless(b.id for b in open_)
         if stuck:
-            yield Because(
-                "hopeless", f"{_listed(stuck)} cannot run by {'itself' if len(stuck) == 1 else 'themselves'} any more: "
-                f"see `queuectl explain {stuck[0]}`", tuple(stuck),
-            )  # fmt: skip
+            roots = tuple(dict.fromkeys(stuck.values()))
+            verb = (
+                "it cannot run by itself any more"
+                if len(stuck) == len(open_)
+                else f"{_listed([*stuck])} cannot run any more"
+            )
+            yield Because("hopeless", f"{verb}, because {_listed(roots)} ended otherwise than needed", roots)
 
 
 def _held(store: Store, job: Job) -> Iterator[Because]:
@@ -235,6 +238,7 @@ def _advice(job: Job, reasons: Sequence[Because]) -> Iterator[str]:
                 yield f"queuectl worker --queues {job.queue}"
             case "hopeless":
                 yield f"queuectl retry {because.jobs[0]}"
+                yield f"queuectl edit {job.id} --on-dep-fail run"
             case "scheduled":
                 yield f"queuectl edit {job.id} --delay 0"
             case "back-off":

@@ -32,9 +32,10 @@ class Config(Group):
         stored = s.read(value)
         store, now = self._queue._store, processes.now_ms()
         with store.write():
-            store.settings.set(s.name, stored, now_ms=now)
             if s.name == "priority-aging":
-                store.settings.rerank(lifecycle.step_ms(stored))
+                before = store.settings.get(s.name)
+                store.settings.rerank(lifecycle.step_ms(before), lifecycle.step_ms(stored))
+            store.settings.set(s.name, stored, now_ms=now)
             if s.name == "breaker":
                 self._queue._resume_without_breaker(now)
             store.settings.event(

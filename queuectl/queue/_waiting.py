@@ -123,7 +123,7 @@ class Waiting(Working):
         return (
             bool(left)
             and all(states[i] is State.BLOCKED for i in left)
-            and self._store.family.hopeless(left) == set(left)
+            and self._store.family.hopeless(left).keys() == set(left)
         )
 
 

@@ -123,6 +123,9 @@ class Working(Base):
             else:
                 done = [w.id for w in self._store.workers.all()]
                 self._store.settings.signal("stop", how, now_ms=processes.now_ms())
+            if done:
+                said = f"{', '.join(done[:20])}{' now' if now else ''}"
+                self._store.history.note("stop", None, said, actor=self._actor, now_ms=processes.now_ms())
         if ids and not done:
             raise NothingMatched(
                 f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)"

@@ -139,19 +139,20 @@ class Family:
         )
         return [Blocker(i, State(s), n, bool(lost)) for i, s, n, lost in rows]
 
-    def hopeless(self, ids: Iterable[str]) -> set[str]:
-        """Return those of these jobs that are blocked and can no longer run by themselves: a job they wait for, at any
-        distance, has ended otherwise than needed."""
+    def hopeless(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return those of these jobs that are blocked and can no longer run by themselves, each with a job that is in its way:
+        one that it waits for, at any distance, and that has ended otherwise than needed."""
         rows = self._c.rows(
             """with recursive up(id, job) as (
                  select id, seq from jobs where state = 'blocked' and id in (select value from json_each(?))
                  union select up.id, parent from up join dependencies on child = up.job and met = 0
                    join jobs on seq = up.job and state = 'blocked')
-               select distinct up.id from up join dependencies on child = up.job and met = 0 join jobs on seq = parent
-                where state in ('completed', 'dead', 'cancelled') and exists (select 1 from jobs as c where c.seq = child and c.state = 'blocked')""",
+               select up.id, min(jobs.id) from up join dependencies on child = up.job and met = 0 join jobs on seq = parent
+                where state in ('completed', 'dead', 'cancelled') and exists (select 1 from jobs as c where c.seq = child and c.state = 'blocked')
+                group by up.id order by up.id""",
             (json.dumps(list(ids)),),
         )
-        return {r[0] for r in rows}
+        return dict(rows)
 
     def waiting_for(self, job: int) -> list[tuple[int, str]]:
         """Return seq and id of the blocked jobs that still wait for a job."""

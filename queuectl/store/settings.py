@@ -40,12 +40,12 @@ class Settings:
         )
         self.signal("config", name, now_ms=now_ms)
 
-    def rerank(self, step_ms: int) -> None:
-        """Give every waiting job its place in the line anew, a step of priority being worth `step_ms`."""
+    def rerank(self, old_step_ms: int, new_step_ms: int) -> None:
+        """Give every waiting job its place in the line anew, now that a step of priority is worth something else; among equals nothing moves."""
         self._c.rows(
-            """update jobs set rank = coalesce(run_at_ms, created_at_ms) - priority * ?
+            """update jobs set rank = rank + priority * (:old - :new)
                where state = 'pending' or state = 'scheduled' or state = 'failed' or state = 'blocked'""",
-            (step_ms,),
+            {"old": old_step_ms, "new": new_step_ms},
         )
 
     # --- queues ---

@@ -199,7 +199,7 @@ def compare(real, model, after):
     found = {name: state for name, (state, _) in rows.items()}
     assert found == {n: x.state for n, x in model.nodes.items()}, after
     blocked = [n for n, s in found.items() if s == "blocked"]
-    assert real.store.family.hopeless(blocked) == {n for n in blocked if model.is_hopeless(n)}, after
+    assert real.store.family.hopeless(blocked).keys() == {n for n in blocked if model.is_hopeless(n)}, after
     for name in blocked:
         reason, lost = rows[name][1], model.lost(name)
         assert (reason is None) == (not lost), (after, name, reason, lost)

@@ -59,3 +59,18 @@ def test_the_line_is_by_priority_and_then_by_age_whatever_the_queue(q):
         put(q, now + n, id=f"j{n}", priority=priority, queue=queue, **({"limit_key": key} if key else {}))
         wanted.append((-priority, n))
     assert [take(q, now + HOUR) for _ in range(200)] == [[f"j{n}"] for _, n in sorted(wanted)]
+
+
+def test_a_change_of_ageing_keeps_the_order_among_equals_and_bumped_jobs_in_front(q):
+    jobs = [q.enqueue("true", id=f"{p}{n}", priority=p) for n in range(3) for p in (0, 5)]
+    q.bump("02", "52")
+    wanted = ["52", "50", "51", "02", "00", "01"]
+    order = "select id from jobs where state = 'pending' order by rank, seq"
+    assert [i for (i,) in q._store.connection.rows(order)] == wanted
+    for aging in ("1h", "1ms", "none", "10s", "none"):
+        q.config.set("priority-aging", aging)
+        for p in "05":
+            found = [i for (i,) in q._store.connection.rows(order) if i[0] == p]
+            assert found == [i for i in wanted if i[0] == p], aging
+    assert [i for (i,) in q._store.connection.rows(order)] == wanted
+    assert len(jobs) == 6
