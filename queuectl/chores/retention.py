@@ -21,12 +21,12 @@ Clock = Callable[[], float]
 
 
 class Pass:
-    """One walk over the jobs that are old enough, from the oldest on.
+    """One walk over what is old enough, from the oldest on.
 
     Args:
         store: the queue's database.
-        states: completed and cancelled, or dead.
-        before_ms: those that ended before.
+        states: jobs that are completed and cancelled, or dead; None for the events of jobs that are gone.
+        before_ms: what ended (or was noted) before.
         who: the name under which this process removes; one does at a time.
         clock: seconds.
 
@@ -36,43 +36,39 @@ class Pass:
     """
 
     def __init__(
-        self,
-        store: Store,
-        states: Sequence[State],
-        *,
-        before_ms: int,
-        who: str,
-        clock: Clock = time.perf_counter,
-    ) -> None:
-        self.store, self.states, self.before_ms, self.who, self._clock = (
-            store,
-            tuple(states),
-            before_ms,
-            who,
-            clock,
-        )
+        self, store: Store, states: Sequence[State] | None, *, before_ms: int, who: str, clock: Clock = time.perf_counter
+    ) -> None:  # fmt: skip
+        self.store, self.states, self.before_ms, self.who, self._clock = store, states, before_ms, who, clock
         self.removed, self.is_over = 0, False
         self._after: Place | None = None
         self._pace = Pace()
 
     def step(self, *, now_ms: int, idle: bool = False) -> int:
         """Remove a few; return for how many ms to leave the database to others."""
-        retention = self.store.retention
-        places = retention.places(
-            self.states, before_ms=self.before_ms, after=self._after, limit=self._pace.n
-        )
+        places = self._places()
         if not places:
             self.is_over = True
             return 0
         with self.store.write(durable=False):  # what a power cut brings back is removed again
             start = self._clock()
-            if not retention.take_turn(self.who, now_ms=now_ms):
+            if not self.store.retention.take_turn(self.who, now_ms=now_ms):
                 return TURN_MS
-            self.removed += retention.remove([p.seq for p in places], self.states)
+            self.removed += self._remove([p.seq for p in places])
         took = (self._clock() - start) * 1000
         self._after = places[-1]
         self.store.connection.checkpoint_if_large()
         return self._pace.rest_ms(took, idle=idle)
+
+    def _places(self) -> list[Place]:
+        retention, where = self.store.retention, {"before_ms": self.before_ms, "limit": self._pace.n}
+        if self.states is None:
+            return retention.event_places(after=self._after, **where)
+        return retention.places(self.states, after=self._after, **where)
+
+    def _remove(self, seqs: Sequence[int]) -> int:
+        if self.states is None:
+            return self.store.retention.remove_events(seqs)
+        return self.store.retention.remove(seqs, self.states)
 
 
 class Retention(Chore):
@@ -103,19 +99,25 @@ class Retention(Chore):
     def tend(self, now: Moment) -> bool:
         """Remove a few rows."""
         if not self._passes:
-            self._passes = [
-                Pass(self.store, states, before_ms=now.wall_ms - age, who=self._who)
-                for states, age in zip((ENDED, DEAD), self._ages, strict=True)
-                if age is not None
-            ]
+            self._passes = self._plan(now)
         current = self._passes[0]
         self._at_ms = now.mono_ms + current.step(now_ms=now.wall_ms, idle=now.idle)
         if current.is_over:
             self._end(now, self._passes.pop(0))
         return False
 
+    def _plan(self, now: Moment) -> list[Pass]:
+        kinds = zip(
+            (ENDED, DEAD, None), (*self._ages, min(a for a in self._ages if a is not None)), strict=True
+        )
+        return [
+            Pass(self.store, states, before_ms=now.wall_ms - age, who=self._who)
+            for states, age in kinds
+            if age is not None
+        ]
+
     def _end(self, now: Moment, ended: Pass) -> None:
-        if ended.removed:
+        if ended.removed and ended.states is not None:
             self.tell(f"Retention: {ended.removed:,} old jobs removed")
             if self._litter is not None:
                 self._litter.stir(now)

@@ -152,6 +152,8 @@ def _details(details: Any) -> Lines:
         ("Error", job.error),
         ("Cause", job.error_sig),
         ("Tags", job.tags),
+        ("Parameters", job.params),
+        ("Schedule", job.schedule and f"{job.schedule}, for {local(job.slot_ms)}"),
     ):
         if value:
             yield f"{title}: {safe(value if isinstance(value, str) else ' '.join(value)).strip()}"

@@ -78,7 +78,8 @@ class Pruning(Working):
         if dry_run:
             counts = {s: self._store.retention.count((s,), before_ms=cuts[s]) for s in states}
             return Pruned(counts, 0, oldest, True)
-        counts = {s: self._remove(s, cuts[s]) for s in states}
+        counts = {s: self._remove((s,), cuts[s]) for s in states}
+        self._remove(None, min(cuts.values()))  # events of jobs that are gone
         files = self._sweep()
         if any(counts.values()):
             self._note_pruned(counts, oldest)
@@ -98,11 +99,11 @@ class Pruning(Working):
             )
         return int(age)
 
-    def _remove(self, state: State, before_ms: int) -> int:
+    def _remove(self, states: tuple[State, ...] | None, before_ms: int) -> int:
         from queuectl.chores.retention import Pass
 
         who = new_id()
-        work = Pass(self._store, (state,), before_ms=before_ms, who=who)
+        work = Pass(self._store, states, before_ms=before_ms, who=who)
         while not work.is_over:
             time.sleep(work.step(now_ms=processes.now_ms()) / 1000)
         with self._store.write():

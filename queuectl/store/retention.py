@@ -24,7 +24,7 @@ _GROUPS = {False: "state in ('completed', 'cancelled')", True: "state = 'dead'"}
 
 
 class Place(NamedTuple):
-    """A job in the order in which jobs ended."""
+    """A job in the order in which jobs ended, or an event in that in which they were noted."""
 
     finished_at_ms: int
     seq: int
@@ -87,6 +87,29 @@ class Retention:
             (before_ms,),
         )
         return int(row[0]) if row else 0
+
+    # --- events of jobs that are gone ---
+
+    def event_places(self, *, before_ms: int, after: Place | None, limit: int) -> list[Place]:
+        """Return events of jobs from before a moment, the oldest first, going on after a place."""
+        beyond = "" if after is None else "and (at_ms, seq) > (:at, :seq)"
+        rows = self._c.rows(
+            f"""select at_ms, seq from events where at_ms < :before and job_id is not null {beyond}
+                order by at_ms, seq limit :limit""",
+            {"before": before_ms, "limit": limit}
+            | ({} if after is None else {"at": after.finished_at_ms, "seq": after.seq}),
+        )
+        return [Place(*r) for r in rows]
+
+    def remove_events(self, seqs: Sequence[int]) -> int:
+        """Remove those of these events whose job is gone; return how many."""
+        return self._c.sql.execute(
+            """delete from events where seq in (select value from json_each(?))
+               and not exists (select 1 from jobs where jobs.id = events.job_id)""",
+            (json.dumps(list(seqs)),),
+        ).rowcount
+
+    # --- who removes ---
 
     def take_turn(self, who: str, *, now_ms: int) -> bool:
         """Whether this process may remove now: one does at a time, until it has been silent for five seconds."""

@@ -155,6 +155,26 @@ def test_many_jobs_that_stay_are_passed_over_and_not_looked_at_again_and_again(q
     assert steps < 10
 
 
+def test_events_of_jobs_that_are_gone_go_at_the_same_age_and_others_stay(q):
+    (gone,) = ended(q, "completed", "old")
+    (kept,) = ended(q, "completed", "new")
+    (dead,) = ended(q, "dead", "old")
+    old = processes.now_ms() - 8 * DAY
+    with q._store.write():
+        for job, at in ((gone, old), (gone, old + 7 * DAY), (kept, old), (dead, old), (None, old)):
+            q._store.settings.event("cancel", job, actor="cli", now_ms=at)
+    q.config.set("retention", "7d")
+    settle(of_a_runner(q._store, tell=print))
+    assert q._store.connection.rows("select job_id, at_ms from events where verb = 'cancel' order by seq") == [
+        (gone, old + 7 * DAY), (kept, old), (dead, old), (None, old)
+    ]  # fmt: skip
+    q.prune(older_than=0)
+    assert q._store.connection.rows("select job_id from events where verb = 'cancel' order by seq") == [
+        (dead,),
+        (None,),
+    ]
+
+
 # --- in small steps ---
 
 
@@ -410,5 +430,6 @@ def test_the_chore_rests_until_something_is_old_enough(q):
     chore = Retention(q._store)
     now = moment()
     chore.look(now)
-    chore.tend(now)
+    for _ in range(2):  # jobs, then events
+        chore.tend(now)
     assert HOUR * 0.9 < chore.due_in_ms(now) <= HOUR
