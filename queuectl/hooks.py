@@ -136,6 +136,7 @@ class Hooks:
 
         env = {k: x for k, x in os.environ.items() if not k.startswith("QUEUECTL_")} | dict(firing.variables)
         spool = Spool(os.path.join(self._folder, f"{self._name}.hook"), cap=SPOOL)
+        os.unlink(spool.path)  # without a name nothing of it is left, whatever becomes of us
         began = time.monotonic()
         try:
             child = subprocess.Popen(

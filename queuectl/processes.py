@@ -103,6 +103,16 @@ def cookies(pid: int) -> tuple[str, str] | None:
     return (run, worker) if run and worker else None
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as f:
+            mask = f.read().partition(b"\nSigCgt:")[2].split(None, 1)[0]
+    except (OSError, IndexError):
+        return False
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def is_marked(pid: int, *marks: str) -> bool:
     """Whether a process's environment holds all these `NAME=value`."""
     try:

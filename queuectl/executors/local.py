@@ -208,7 +208,7 @@ class LocalExecutor:
             if now < end - int(before) / 1000:
                 return end - int(before) / 1000 - now
             slot.warned = True
-            self._trees.signal(slot, job, signal.Signals[f"SIG{name}"])
+            self._trees.warn(slot, job, signal.Signals[f"SIG{name}"])
         return end - now
 
     def _cap(self, slot: Slot, now: float) -> float:
@@ -241,7 +241,9 @@ class LocalExecutor:
         now = time.monotonic()
         procs = processes.table()
         for slot, job, ended, since in self._closing:
-            left = set() if job.keep_children else self._trees.of(slot, job, procs)
+            # Children may be kept by a command that has ended, not by one that was ended.
+            kept = job.keep_children and ended.stopped is None
+            left = set() if kept else self._trees.of(slot, job, procs)
             patient = slot.stopped is not None and slot.kill_at is not None and now < slot.kill_at
             if left and not patient:
                 refused = processes.kill(left, signal.SIGKILL, procs)

@@ -53,6 +53,11 @@ class Trees:
         self._strays = {k: v for k, v in self._strays.items() if k in alive}
         return processes.descendants(roots, procs) - leaders - {me}
 
+    def warn(self, slot: Slot, job: Claimed, number: int) -> None:
+        """Send a signal to those of a run's processes that catch it: the shell above them, which does not, must not die of it."""
+        procs = processes.table()
+        processes.kill({p for p in self.of(slot, job, procs) if processes.catches(p, number)}, number, procs)
+
     def signal(self, slot: Slot, job: Claimed, number: int) -> None:
         """Send a signal to everything that a run has started."""
         procs = processes.table()

@@ -63,7 +63,7 @@ class Adding(Base):
             tag: one or more names, separated by commas.
             cwd: the folder to run in; the current one by default.
             env: NAME=VALUE, or NAME to copy it from here.
-            warn: signal before the time limit, like USR1,30.
+            warn: signal before the time limit, like USR1,30, to those of its processes that catch it.
             keep_children: leave what the finished command left running.
 
         Raises:
