@@ -210,11 +210,11 @@ HOOKS = ("on-success", "on-failure", "on-dead", "on-queue-empty")
 QUEUE_SETTINGS = (
     Setting("breaker", _optional(read_breaker), None, "Failures among the last runs that pause a queue, like 5/10; none for no breaker"),
     Setting("breaker-probe", _ms("breaker-probe", low=1000), 60_000, "How often a queue that its breaker paused lets one job through"),
-    Setting("on-success", _optional(read_hook("on-success")), None, "Shell command run when a job has completed; none for none"),
-    Setting("on-failure", _optional(read_hook("on-failure")), None, "Shell command run when an attempt has failed; none for none"),
-    Setting("on-dead", _optional(read_hook("on-dead")), None, "Shell command run when a job has died; none for none"),
+    Setting("on-success", _optional(read_hook("on-success")), None, "Shell command run when a job has completed"),
+    Setting("on-failure", _optional(read_hook("on-failure")), None, "Shell command run when an attempt has failed"),
+    Setting("on-dead", _optional(read_hook("on-dead")), None, "Shell command run when a job has died"),
     Setting("on-queue-empty", _optional(read_hook("on-queue-empty")), None,
-            "Shell command run when nothing of a queue is left to run; none for none"),
+            "Shell command run when nothing of a queue is left to run"),
 )  # fmt: skip
 
 SETTINGS: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + QUEUE_SETTINGS + WORKER_SETTINGS}
@@ -255,6 +255,11 @@ def shown(name: str, value: Any) -> str:
         return v.span(value).replace(" ", "")
     if isinstance(value, float):
         return f"{value:g}"
+    if name in ("output-cap", "output-total"):
+        factor, unit = next(
+            (f, u) for f, u in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"), (1, "")) if value % f == 0
+        )
+        return f"{value // factor}{unit}"
     return str(value)
 
 

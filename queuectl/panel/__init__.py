@@ -8,6 +8,7 @@ acts · reads · filters · view · code
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def panel(queue: Any, *, basic: bool = False, read_only: bool = False) -> Panel 
     from queuectl.panel.widget import panel_of
 
     def frame_of(ids: list[str]) -> Any:
-        return open_queue().jobs(ids=ids)
+        with closing(open_queue()) as opened:
+            return opened.jobs(ids=ids)
 
     return panel_of(
         path, open_queue, read_only=read_only, frame_of=frame_of if hasattr(queue, "jobs") else None

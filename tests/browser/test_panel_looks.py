@@ -39,6 +39,51 @@ def views(controller: Controller) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.parametrize(("theme", "width"), [("light", 800), ("dark", 1280)])
+def test_what_opens_is_accessible_and_fits(
+    page: Any,
+    mount: Callable[..., Any],
+    axe: Callable[..., list[str]],
+    controller: Controller,
+    theme: str,
+    width: int,
+) -> None:
+    fake = fake_queue.FakeQueue(controller.path)
+    for name in ("mail", "gpu"):
+        fake.pause(name)
+    fake.close()
+    controller.refresh()
+    panel = mount(controller=controller, theme=theme, width=width)
+
+    def look(name: str) -> None:
+        panel.screenshot(path=SHOTS / f"{name}-{theme}-{width}.png")
+        assert axe() == [], name
+        assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), f"{name} is wider than the panel"
+
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    panel.get_by_role("button", name="New job").click()
+    form = panel.get_by_role("form", name="New job")
+    form.get_by_label("Command").fill("python train.py --lr 0.1")
+    form.get_by_label("Timeout").fill("soon")
+    form.get_by_role("button", name="Enqueue").click()
+    form.get_by_role("alert").filter(has_text="timeout").wait_for()
+    look("form")
+    form.get_by_role("button", name="Close").click()
+    panel.get_by_label("Filter", exact=True).fill("state:dead,failed cmd:curl")
+    panel.get_by_text("32 jobs").wait_for()
+    for box in panel.get_by_role("checkbox", name="Select job").all()[:3]:
+        box.check()
+    panel.get_by_role("button", name="Delete", exact=True).click()
+    panel.get_by_role("alertdialog").wait_for()
+    look("confirm")
+    panel.get_by_role("button", name="Delete 3 jobs").click()
+    panel.get_by_text("3 jobs deleted").wait_for()
+    page.keyboard.press("Escape")
+    panel.get_by_role("button", name="Keyboard and filter help").click()
+    panel.get_by_role("region", name="Help").wait_for()
+    look("help")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 800])
 def test_every_tab_is_accessible_and_fits(

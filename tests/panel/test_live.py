@@ -11,6 +11,7 @@ from typing import Any
 import fake_queue
 import pytest
 
+from queuectl.panel.controller import Controller
 from queuectl.panel.live import Refresher
 from queuectl.store import Store
 
@@ -99,6 +100,45 @@ def test_nobody_looking_means_no_thread_and_no_connection(
     seen = panel.ticks
     until(lambda: panel.ticks > seen)
     end(refresher, panel)
+
+
+class Shown:
+    """A real controller, as the refresher sees a panel."""
+
+    def __init__(self, control: Controller) -> None:
+        self.control, self.path = control, control.path
+        self.is_watched, self.extend = control.is_watched, control.extend
+        self.tick, self.follow = control.tick, control.follow
+
+    def interval_s(self) -> int:
+        return self.control.view.interval
+
+    def pulse(self) -> None: ...
+
+
+def test_a_panel_that_nobody_looks_at_asks_nothing_in_a_minute(
+    path: str, store: Store, refresher: Refresher
+) -> None:
+    clock, fake = Steps(), fake_queue.FakeQueue(path)
+    control = Controller(path, lambda: fake_queue.FakeQueue(path), clock=clock)
+    shown = Shown(control)
+    control.lease("somebody", True)
+    refresher.add(shown)
+
+    def minute() -> int:
+        """How often the store was asked while it changed again and again for 60 s."""
+        before, begun = control.queries, clock()
+        while clock() < begun + 60:
+            fake.enqueue("echo more")
+            control.lease("somebody", control.is_watched())
+            time.sleep(0.02)
+        return control.queries - before
+
+    assert minute() > 5  # seen, it follows
+    control.lease("somebody", False)
+    until(lambda: not refresher.is_running())
+    assert minute() == 0 and not threads() and refresher.connections() == 0
+    fake.close()
 
 
 def test_many_panels_share_one_thread_and_one_connection(

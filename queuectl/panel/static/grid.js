@@ -62,7 +62,7 @@ export function makeGrid(ctx, { open, turn }) {
       if (!tr.qpBar?.isConnected) cells[5].replaceChildren((tr.qpBar = progressBar(`Progress of ${row.id}`)));
       tr.qpBar.qpTo(row.progress, row.progress[2] || (row.worker ? `on ${row.worker}` : ""));
     } else setText(cells[5], why);
-    cells[5].title = why;
+    cells[5].title = going?.[2] || why;
     if (tr.qpAt !== row.updated) {
       tr.qpAt = row.updated;
       cells[6].replaceChildren(age(row.updated, brief));
