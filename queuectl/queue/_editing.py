@@ -87,7 +87,7 @@ class Editing(Base):
                 changes += mine
             blocked = [seq for seq, state in jobs if state is State.BLOCKED and seq not in refused]
             if "on_dep_fail" in asked.columns:
-                store.family.renewed(blocked, now_ms=now, actor=self._actor)
+                store.family.reconsidered(blocked, now_ms=now, actor=self._actor)
             return Done(refused, details=details, changes=changes)
 
         return change

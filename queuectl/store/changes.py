@@ -189,6 +189,8 @@ class Changes:
         The new one has the old one's settings, a fresh budget and its id in `retry_of`; what still waits for the old one waits for it,
         and so does it for what the old one waits for. The old one is cancelled, unless it is so already.
         """
+        if source is State.CANCELLED and self._family.rewait(seq) and (why := self._lost(seq)):
+            return why
         sql = self._c.sql
         sql.execute("savepoint supersede")
         try:
@@ -218,7 +220,7 @@ class Changes:
             return KEY_TAKEN
         finally:
             sql.execute("release supersede")
-        self._family.succeed(seq, int(new or 0), was=source, now_ms=now_ms, actor=actor)
+        self._family.succeed(seq, int(new or 0), now_ms=now_ms, actor=actor)
         return None
 
     def delete(

@@ -1,9 +1,10 @@
 """Jobs that wait for jobs: told of every end, in the commit that writes it.
 
-    ended     some jobs have ended: their children become ready, stay blocked with a reason, or are cancelled, which is an end again
-    reopened  ended jobs are back in line: children that have not started wait for them again
-    relate    a new job and its parents
-    renewed   a job that is back in line itself, or whose rule has changed
+    ended          some jobs have ended: their children become ready, stay blocked with a reason, or are cancelled, which is an end again
+    reopened       ended jobs are back in line: children that have not started wait for them again
+    relate         a new job and its parents
+    renewed        a job that is back in line itself
+    reconsidered   a job whose rule has changed
 
 Whoever writes a final state calls `ended` in the same transaction; nothing else releases a child.
 """
@@ -101,18 +102,26 @@ class Family:
         """Decide anew for blocked jobs by what their parents are now."""
         self.ended(self._decide(self._waits("child", children), now_ms=now_ms, actor=actor), now_ms=now_ms, actor=actor)  # fmt: skip
 
-    def succeed(self, old: int, new: int, *, was: State, now_ms: int, actor: str) -> None:
+    def reconsidered(self, children: Sequence[int], *, now_ms: int, actor: str) -> None:
+        """Decide anew for blocked jobs whose rule has changed: what the old one let pass counts no more."""
+        for child in children:
+            self.rewait(child)
+        self._block(children, now_ms=now_ms)
+        self.renewed(children, now_ms=now_ms, actor=actor)
+        self._release(children, now_ms=now_ms)
+
+    def succeed(self, old: int, new: int, *, now_ms: int, actor: str) -> None:
         """Put a new, blocked job in the place of another one: in front of what waits for it, and behind what it waits for."""
         self._c.rows(
             """update dependencies set parent = :new where parent = :old and met = 0
                and exists (select 1 from jobs where seq = child and state = 'blocked')""",
             {"old": old, "new": new},
         )
-        if was in (State.BLOCKED, State.CANCELLED):
-            self._c.rows(
-                "insert into dependencies (parent, child, needs) select parent, :new, needs from dependencies where child = :old and met = 0",
-                {"old": old, "new": new},
-            )
+        self._c.rows(
+            """insert into dependencies (parent, child, needs) select parent, :new, needs from dependencies
+               where child = :old and exists (select 1 from jobs where seq = :old and runs = 0)""",
+            {"old": old, "new": new},
+        )
         self.rewait(new)
         self._release([new], now_ms=now_ms)
         self.renewed([new], now_ms=now_ms, actor=actor)

@@ -1,4 +1,4 @@
-"""A thousand random graphs of jobs that wait for jobs, with random deaths, cancels, retries and deletes, against an independent model.
+"""A thousand random graphs of jobs that wait for jobs, with random deaths, cancels, retries, swaps, edits and deletes, against an independent model.
 
 The model knows nothing of events: it keeps what was done to each job and works out the rest anew each time, from the parents down.
 """
@@ -54,8 +54,40 @@ class Model:
             node.state = "blocked" if not node.started else "pending"
         self.look()
 
+    def swap(self, old, new):
+        """A new job takes the place of an ended one: in front of what still waits for it, behind what it still waits for."""
+        was = self.nodes[old]
+        waits = {} if was.started else dict(was.parents)
+        for node in self.nodes.values():
+            if (
+                node.state == "blocked"
+                and old in node.parents
+                and self.fate(node, old, node.parents[old]) != "met"
+            ):
+                node.parents[new] = node.parents.pop(old)
+        was.state = "cancelled"
+        self.add(new, waits, was.rule)
+
+    def is_waited_for(self, name):
+        return any(
+            x.state == "blocked" and name in x.parents and self.fate(x, name, x.parents[name]) != "met"
+            for x in self.nodes.values()
+        )
+
+    def delete(self, name):
+        del self.nodes[name]
+        for node in self.nodes.values():
+            node.parents.pop(name, None)
+
     def look(self):
-        """Parents come before children in the dict, so one pass is enough."""
+        """Again and again, until nothing changes: in a graph without circles it ends."""
+        while True:
+            before = [x.state for x in self.nodes.values()]
+            self.once()
+            if before == [x.state for x in self.nodes.values()]:
+                return
+
+    def once(self):
         for node in self.nodes.values():
             if node.started or node.state not in ("blocked", "pending"):
                 continue
@@ -103,6 +135,9 @@ class Real:
         rows = self.store.connection.rows("select id, state, reason from jobs where seq > ?", (self.before,))
         return {i: (s, r) for i, s, r in rows}
 
+    def age(self, name):
+        return self.store.jobs.seq_of(name)
+
     def graph(self, number):
         """A queue of its own for each graph."""
         self.queue = f"g{number}"
@@ -131,19 +166,18 @@ class Real:
 
 
 def one_graph(dice, real, number):
-    model, names = Model(), []
+    model = Model()
     real.graph(number)
     for n in range(dice.randint(2, 9)):
         name = f"g{number}-{n}"
         parents = {
             p: dice.choice([*NEEDS])
-            for p in dice.sample(names, min(len(names), dice.choice([0, 1, 1, 2, 3])))
+            for p in dice.sample([*model.nodes], min(len(model.nodes), dice.choice([0, 1, 1, 2, 3])))
         }
         rule = dice.choice(["block", "block", "cancel", "run"])
         given = {flag: [p for p, f in parents.items() if f == flag] or None for flag in NEEDS}
         real.q.enqueue("true", id=name, queue=real.queue, on_dep_fail=rule, **given)
         model.add(name, {p: NEEDS[f] for p, f in parents.items()}, rule)
-        names.append(name)
         if dice.random() < 0.3:
             step(dice, real, model)
         compare(real, model, "enqueue")
@@ -155,7 +189,14 @@ def step(dice, real, model):
     ready = [n for n, x in model.nodes.items() if x.state == "pending"]
     waiting = [n for n, x in model.nodes.items() if x.state in ("pending", "blocked")]
     ended = [n for n, x in model.nodes.items() if x.state in ("dead", "cancelled")]
-    acts = ["run"] * 5 * bool(ready) + ["cancel"] * bool(waiting) + ["retry"] * 2 * bool(ended)
+    acts = (
+        ["run"] * 5 * bool(ready)
+        + ["cancel"] * bool(waiting)
+        + ["retry"] * 2 * bool(ended)
+        + ["swap"] * bool(ended)
+    )
+    blocked = [n for n in waiting if model.nodes[n].state == "blocked"]
+    acts += ["edit"] * bool(blocked) + ["delete"]
     act = dice.choice(acts or ["none"])
     if act == "run":
         name, how = dice.choice(ready), dice.choice(["completed", "completed", "dead", "cancelled", "poison"])
@@ -172,14 +213,44 @@ def step(dice, real, model):
         return f"cancel {chosen}"
     if act == "retry":
         chosen = dice.sample(ended, dice.randint(1, min(2, len(ended))))
-        return retry(real, model, sorted(chosen))
+        return retry(real, model, sorted(chosen, key=real.age))
+    if act == "swap":
+        name = dice.choice(ended)
+        lost = [
+            p
+            for p in model.lost(name)
+            if not model.nodes[name].started and model.nodes[name].state == "cancelled"
+        ]
+        if lost and model.nodes[name].rule == "cancel":
+            with pytest.raises(QueuectlError, match="retry that one first"):
+                real.q.retry(name, command="true")
+            return f"swap {name} refused"
+        new = real.q.retry(name, command="true").notes[0].rpartition(" ")[2]
+        model.swap(name, new)
+        return f"swap {name} {new}"
+    if act == "edit":
+        name, rule = dice.choice(blocked), dice.choice(["block", "cancel", "run"])
+        if rule != model.nodes[name].rule:
+            real.q.edit(name, on_dep_fail=rule)
+            model.nodes[name].rule = rule
+            model.look()
+        return f"edit {name} {rule}"
+    if act == "delete" and len(model.nodes) > 2 and dice.random() < 0.5:
+        name = dice.choice([*model.nodes])
+        if model.is_waited_for(name):
+            with pytest.raises(QueuectlError, match="waiting for it"):
+                real.q.delete(name)
+        else:
+            real.q.delete(name)
+            model.delete(name)
+        return f"delete {name}"
     return "none"
 
 
 def retry(real, model, chosen):
     """A job that would be cancelled again at once, for a parent outside the selection is lost to it, is refused."""
     expected, refused = [], []
-    for name in chosen:
+    for name in chosen:  # the oldest first, as the queue does it
         node = model.nodes[name]
         lost = [p for p in model.lost(name) if p not in expected] if not node.started else []
         (refused if lost and node.rule == "cancel" else expected).append(name)
@@ -188,8 +259,8 @@ def retry(real, model, chosen):
             real.q.retry(*chosen)
     else:
         result = real.q.retry(*chosen)
-        assert sorted(result.done) == expected
-        assert sorted(i for i, _ in result.skipped) == refused
+        assert sorted(result.done) == sorted(expected)
+        assert sorted(i for i, _ in result.skipped) == sorted(refused)
     model.retry(expected)
     return f"retry {chosen}"
 
