@@ -101,7 +101,7 @@ _CLOSING = re.compile(
     r"npm (?:ERR!|error) (?:code|errno|command|path|A complete|Lifecycle script|syscall|workspace|location|Exit status|dest|signal)|error Command failed with|ELIFECYCLE|"
     r"exit status \d+$|Error: Process completed|Process exited with|subprocess\.CalledProcessError: |Failed to execute goal|"
     r"\[ERROR\] (?:Failed to execute goal|COMPILATION ERROR|BUILD|Tests run:|There are test failures|-> |Some problems were|\[ERROR\] Some problems|The build could not|  The project )|"
-    r"Found \d+ errors?|\d+ problems? |BEGIN failed--|[Cc]ommand exited with|Command failed|Script failed|Conversion failed|Aborting\.?$|Configuring incomplete|"
+    r"Found \d+ errors?|\w{1,20}: found \d+ fatal errors?$|\d+ problems? |BEGIN failed--|[Cc]ommand exited with|Command failed|Script failed|Conversion failed|Aborting\.?$|Configuring incomplete|"
     r"mv: |Segmentation fault|Killed$|Aborted|Terminated$|Error opening (?:input|output) files?: (?:No such|Invalid)|Automatic merge failed|Exiting\.{0,3}$|Execution halted)"
 )
 _CLOSING_MV = re.compile(r"^mv: ")

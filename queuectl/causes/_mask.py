@@ -23,7 +23,7 @@ _LEAD_TIME = re.compile(r"^(?:\[\d{1,8}\] |[\s\[(]*<t>[\s\])|,:-]*)+")
 _KLOG = re.compile(r"^[EF]\d{4} \S{8,20} +\d+ [\w.-]{1,60}:\d+\] ")
 _SYSLOG = re.compile(r"^<t> [\w.-]{1,60} ([\w./-]{1,40})\[\d+\]: ")
 _THREAD = re.compile(
-    r'^(?:<internal:[^>]{1,200}>:\d+:in [`\'][^`\']{0,80}\': |[\w.-]{1,40}: (?=\S{1,200}\.\w{1,5}:\d+: )|\S{1,200}:\(\.\w{1,20}\+0x[0-9a-f]{1,16}\): |(?:Error )?in [^:]{1,100} : (?=\S)|[=*#-]{3,} |Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )'
+    r'^(?:<internal:[^>]{1,200}>:\d+:in [`\'][^`\']{0,80}\': |([\w-]{1,40}): error: \1: |[\w.-]{1,40}: ?(?=\S{1,200}\.\w{1,5}:\d+(?::\d+)?: )|\S{1,200}:\(\.\w{1,20}\+0x[0-9a-f]{1,16}\): |(?:Error )?in [^:]{1,100} : (?=\S)|[=*#-]{3,} |Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )'
 )
 _LOCATION = re.compile(
     r"^(?:[^\s:()'\"]{1,200}(?::\d+(?::\d+|[.-]\d+)*(?:: ?| )|\(\d+(?:,\d+)?\): (?=error|warning|fatal)|:\[\d+,\d+\] )(?:in [`'][^`']{0,80}': )?(?:- )?)"
@@ -113,7 +113,10 @@ _PATH = re.compile(
     r"|(?<![\w<>/.])[\w.@%+=,~-]{1,120}(?:/(?:[\w.@%+=,~-]|<t>|<id>|<hex>){1,120}){1,30}/?(?::\d+(?::\d+)?)?"
     r"|(?<![\w<>/.])[\w@%+=,~-]{1,120}(?:\.[\w-]{1,40}){0,3}\.(?:[a-z][a-z0-9]{0,6}|[chyR])(?![\w(]|\.[A-Z]\w{0,60}?[a-z]|\.[a-z]\w{0,40}[.(])(?::\d+(?::\d+)?)?"
 )
-_SUBJECT = re.compile(r"^<path>\.\w{1,8}: (?!No such)")
+_SUBJECT = re.compile(r"^((?:(?:zstd|lz4|bzip2|xz|unzip): )?)<path>\.\w{1,8}: (?!No such)")
+_LISTED = re.compile(
+    r"^[^\s:'\"]{1,200}(?= : no such file or directory$)|^[^\s:'\"]{1,200}\.\w{1,8}(?=: FAILED\b)"
+)
 _EXTENSIONS = frozenset(
     [
         "dot",
@@ -223,6 +226,33 @@ _EXTENSIONS = frozenset(
         "proto",
         "y",
         "l",
+        "deb",
+        "rpm",
+        "gem",
+        "apk",
+        "iso",
+        "p12",
+        "pfx",
+        "jks",
+        "lz4",
+        "rej",
+        "orig",
+        "patch",
+        "diff",
+        "bak",
+        "po",
+        "mo",
+        "m4",
+        "ll",
+        "onnx",
+        "ckpt",
+        "safetensors",
+        "avi",
+        "ogg",
+        "tiff",
+        "bmp",
+        "webp",
+        "pcap",
     ]
 )
 _NO_SUCH_FILE = re.compile(r"No such file$")
@@ -242,7 +272,7 @@ _REASON_AFTER = re.compile(
 )
 _NOT_FOUND = re.compile(
     r"^(?:[\w.-]{1,20}: )?(?:[`'\"‘]?([\w./+-]{1,80})[`'\"’]?: (?:command not found|not found|inaccessible or not found)"
-    r"|command not found: ([\w./+-]{1,80})|(?:un|No )known command:? ([\w./+-]{1,80}))$"
+    r"|command not found: ([\w./+-]{1,80})|(?:[\w.-]{1,20}: )?(?:[Uu]n|No )known command:? ([\w./+-]{1,80}))$"
 )
 _EXEC = re.compile(
     r"^(?:make(?:\[\d+\])?: ([\w+-]{1,40}): No such file or directory|(?:\S{0,40}/)?(?:env|timeout|nice|nohup|xargs|sudo|exec)(?:: failed to run command)?:? [‘'\"]?([\w+-]{1,40})[’'\"]?: (?:No such file or directory|command not found))$"
@@ -278,13 +308,15 @@ def template_of(text: str) -> str:
         s = _OPERAND.sub(lambda m: m.group(0).replace(m.group(1), _path_word(m.group(1))), s)
     if "invalid " in s:
         s = _BAD_BYTE.sub("invalid byte", s)
+    if ": FAILED" in s or " : no such" in s:
+        s = _LISTED.sub("<path>", s)
     if "can't open " in s:
         s = _OPENED.sub(lambda m: _path_word(m.group(0)), s)
     if "/" in s or "." in s:
         s = _PATH.sub(lambda m: _path(m.group(0)), s)
     if "ermission denied" in s or "not permitted" in s:
         s = _WITH_EXTENSION.sub("<path>", s)  # a right is missing, whatever the file
-    s = _SUBJECT.sub("<path>: ", s)
+    s = _SUBJECT.sub(r"\1<path>: ", s)
     if "=" in s or "@" in s:
         s = _PIN.sub("", s)
     s = _NUMBER.sub(_number, s)
