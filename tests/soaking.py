@@ -208,7 +208,10 @@ class Soak:
 
     def kill_one(self) -> None:
         if self.others:
-            victim, whom = self.dice.choice(self.others), self.dice.choice(("runner", "supervisor", "both"))
+            victim, whom = (
+                self.dice.choice(self.others),
+                self.dice.choice(("runner", "keeper", "supervisor", "all")),
+            )
             if victim.process.poll() is None:
                 victim.kill(whom, self.queue._store)
 

@@ -56,7 +56,7 @@ class Plan:
         seed: of every choice.
         supervisors: how many workers run at once.
         slots: jobs at once of each.
-        victims: whom a kill may hit: runner, supervisor, both.
+        victims: whom a kill may hit: runner, keeper, supervisor, all three at once.
         max_interruptions: the setting; None for the default, at which a job is a poison pill after three.
         longest_s: of a job's own command.
     """
@@ -66,7 +66,7 @@ class Plan:
     seed: int
     supervisors: int = 3
     slots: int = 4
-    victims: tuple[str, ...] = ("runner", "runner", "runner", "supervisor", "supervisor", "both")
+    victims: tuple[str, ...] = ("runner", "runner", "runner", "keeper", "supervisor", "supervisor", "all")
     max_interruptions: int | None = NEVER
     longest_s: float = 0.1
 
@@ -116,23 +116,19 @@ class Supervised:
         return [r.pid for r in found if self.process.pid in ancestors(r.pid)]
 
     def kill(self, whom: str, store: Store) -> list[int]:
-        """SIGKILL the supervisor, its runners, or all that lies between; return the pids of the runners it hit, one way or another."""
+        """SIGKILL one kind of our processes, or all; return the pids of the runners it hit, one way or another."""
         runners = self.runners(store)
-        victims = {self.process.pid} if whom != "runner" else set()
-        if whom != "supervisor":
-            victims |= set(runners)
-        if whom == "both":
-            for pid in runners:
-                above = ancestors(pid)
-                victims |= set(above[: above.index(self.process.pid)]) if self.process.pid in above else set()
-        for pid in victims:
+        keepers = [p for r in runners for p in ancestors(r) if self.process.pid in ancestors(p)]
+        victims = {"runner": runners, "keeper": keepers, "supervisor": [], "all": runners + keepers}[whom]
+        falls = whom in ("supervisor", "all")
+        for pid in {*victims, *([self.process.pid] if falls else [])}:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        for pid in victims - {self.process.pid}:
+        for pid in {*victims}:
             await_true(lambda pid=pid: not _lives(pid), what="the end of what was killed")
-        if whom != "runner":
+        if falls:
             self.process.wait()
         return runners
 
@@ -261,10 +257,10 @@ class Storm:
         runners = {r.pid: r.id for r in store.workers.runners()}
         hit = {runners[pid] for pid in victim.kill(whom, store) if pid in runners}
         fell = time.monotonic()
-        if whom != "runner":
+        if victim.process.poll() is not None:
             victim.start()
-        since = fell if others or whom == "runner" else time.monotonic()
-        watch.expect([k for k in held_jobs(store) if k[2] in hit], since)
+            fell = fell if others else time.monotonic()
+        watch.expect([k for k in held_jobs(store) if k[2] in hit], fell)
         self.figures.kills[whom] += 1
 
     def completed(self) -> int:
