@@ -298,6 +298,14 @@ class Runner:
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
             self.chores.notice()
             self._heed_requests()
+        if self.orders.stopping is not None:
+            self._start_nothing_more()
+
+    def _start_nothing_more(self) -> None:
+        """Take back what was claimed ahead; and where all is to end now, end also what slipped into a slot meanwhile."""
+        self.stranded += self.executor.withdraw()
+        if self.orders.stopping == "now":
+            self.orders.stop("now", self.executor)
 
     def notice_dead_peers(self) -> bool:
         """Recover what other runners left, when it is time to look; return whether there was anything.

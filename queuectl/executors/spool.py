@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import NamedTuple
 
 from queuectl import processes
@@ -30,6 +31,8 @@ class Spool:
     def __init__(self, path: str, *, cap: int) -> None:
         self.path, self.cap = path, cap
         self.handle = self._open()
+        self._size = 0
+        self._taking = threading.Lock()  # trimmed by the main thread, taken by the slot's
 
     def _open(self) -> int:
         return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -39,11 +42,16 @@ class Spool:
         return os.fstat(self.handle).st_size
 
     def trim(self) -> int:
-        """Give the middle of what passed the cap back to the disk; return the size."""
-        size, half = self.size(), self.cap // 2
-        if size > self.cap:
-            processes.punch(self.handle, half, size - 2 * half)
-        return size
+        """Give the middle of what passed the cap back to the disk; return the size (while the run's output is being taken, the last one)."""
+        if not self._taking.acquire(blocking=False):
+            return self._size
+        try:
+            self._size, half = self.size(), self.cap // 2
+            if self._size > self.cap:
+                processes.punch(self.handle, half, self._size - 2 * half)
+            return self._size
+        finally:
+            self._taking.release()
 
     def take(self, place: str, *, renew: bool) -> Taken:
         """Take the run's output and leave the spool empty for the next.
@@ -52,6 +60,10 @@ class Spool:
             place: the file that a large output goes to.
             renew: go on with a new file, because somebody may still write to this one.
         """
+        with self._taking:
+            return self._take(place, renew=renew)
+
+    def _take(self, place: str, *, renew: bool) -> Taken:
         size = self.size()
         if size > INLINE_MAX:
             text = os.pread(self.handle, INLINE_MAX, size - INLINE_MAX)

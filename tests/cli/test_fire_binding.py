@@ -73,6 +73,12 @@ def test_values_are_written_as_literals() -> None:
     assert literals(verb, {"text": "a,b #", "n": -3}) == ["dlq", "retry", "--text='a,b #'", "--n=-3"]
 
 
+def test_words_that_fire_reads_differently_run_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queuectl.cli.binding.literals", lambda *_: ["verb", "--text=123"])
+    with pytest.raises(RuntimeError, match="nothing was run"):
+        bind(command(("verb",), Keeper.verb), {"text": "123"})
+
+
 def test_raw_fire_would_fail_this_suite() -> None:
     """The control: without the literals Fire changes most of these texts (in a process whose Fire is whole)."""
     program = """

@@ -59,6 +59,7 @@ def test_a_filter_that_is_not_understood_says_so_and_breaks_nothing(control: Con
     "patch",
     [
         {"size": 10**9},
+        {"order": "id; drop table jobs"},
         {"tab": "<b>"},
         {"key": "1; drop table jobs"},
         {"open": 3},

@@ -20,3 +20,17 @@ def test_what_was_claimed_ahead_is_pending_again_after_a_stop(q, start):
     assert q._store.connection.rows(
         "select count(*) from jobs where state = 'pending' and (runs or interruptions)"
     ) == [(0,)]
+
+
+def test_a_long_job_claimed_ahead_does_not_start_when_all_is_stopped_now(q, start, tmp_path):
+    q.enqueue_many(["true"] * 60)  # short jobs make a runner claim ahead
+    worker = start("-s", "1")
+    await_true(lambda: q._store.jobs.counts()[State.COMPLETED] == 60, what="the short jobs")
+    first, second = q.enqueue_many(
+        [f"touch {tmp_path}/first; sleep 1", f"touch {tmp_path}/second; sleep 1000"]
+    )
+    await_true(lambda: (tmp_path / "first").exists(), what="the first job")
+    q.worker(stop=True, now=True)
+    assert worker.wait(20) == 0
+    assert [q.show(j.id).job.state for j in (first, second)] == [State.PENDING] * 2
+    assert not (tmp_path / "second").exists()

@@ -121,6 +121,15 @@ def test_no_page_uses_an_offset_or_sorts_the_table(opened: Store) -> None:
         assert "TEMP B-TREE" not in plan or "counters" in query
 
 
+def test_an_order_that_is_not_ours_reaches_no_sql(opened: Store) -> None:
+    asked: list[str] = []
+    opened.connection.sql.set_trace_callback(asked.append)
+    with pytest.raises(KeyError):
+        Browse(opened.connection).page(Wanted(), order="seq; drop table jobs")
+    opened.connection.sql.set_trace_callback(None)
+    assert not any("drop" in q for q in asked)
+
+
 def test_the_partial_indexes_are_used_for_ended_and_next(opened: Store) -> None:
     for order, index in (("next", "jobs_pending"), ("ended", "jobs_dead")):
         asked: list[str] = []
