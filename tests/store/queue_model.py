@@ -135,7 +135,7 @@ class Model:
         """A run's end: ok, failed, killed, timeout, snoozed, cancelled, lost (given back) or stuck."""
         job = self.jobs[job_id]
         job.recorded.append((job.runs, "lost" if how == "stuck" else how))
-        job.worker, job.cancel, job.run_at, job.due = worker, False, None, None
+        job.worker, job.run_at, job.due = worker, None, None
         if how in ("failed", "killed", "timeout"):
             job.attempts += 1
             if job.attempts >= job.max_retries:
@@ -150,6 +150,13 @@ class Model:
             job.snoozes += 1
         else:
             job.state = {"ok": "completed", "cancelled": "cancelled", "lost": "pending", "stuck": "dead"}[how]
+        self.ended(job)
+
+    def ended(self, job: Expected) -> None:
+        """Whatever took it from its worker: a cancel that was asked for meanwhile holds, and its children hear of its end."""
+        if job.cancel and job.state not in FINAL:
+            job.state, job.due = "cancelled", None
+        job.cancel = False
         if job.state in FINAL:
             self.release([job])
 
@@ -169,18 +176,18 @@ class Model:
             job.unique = None
         job.state, job.worker = "pending", None
         job.runs -= 1
+        self.ended(job)
 
     def interrupt(self, job_id: str, *, charged: bool) -> None:
         """Its worker died."""
         job = self.jobs[job_id]
         job.recorded.append((job.runs, "lost"))
         job.interruptions += charged
-        job.cancel = False
         if charged and job.interruptions >= PILL:
             job.state = "dead"
-            self.release([job])
         else:
             job.state, job.worker = "pending", None
+        self.ended(job)
 
     def promote(self) -> set[str]:
         """Make due jobs pending; return those that had failed."""

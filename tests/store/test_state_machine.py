@@ -506,7 +506,7 @@ def as_written(claim, worker, ended, verdict, *, step):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(
-    max_examples=int(os.environ.get("QUEUECTL_EXAMPLES", "200")),
+    max_examples=int(os.environ.get("QUEUECTL_EXAMPLES", "150")),
     stateful_step_count=int(os.environ.get("QUEUECTL_STEPS", "50")),
     phases=[Phase.generate, Phase.shrink],
     deadline=None,
