@@ -12,11 +12,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).resolve().parent.parent / "docs" / "figures.json"
+FILE = Path(__file__).resolve().parent.parent / "docs" / "figures-foundation.json"
 
 
 def record(name: str, values: dict[str, Any]) -> None:
-    """Put one script's figures into docs/figures.json, in the place of its former ones."""
+    """Put one script's figures into docs/figures-foundation.json, in the place of its former ones."""
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     found[name] = {"machine": machine(), "date": date.today().isoformat()} | values
     FILE.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")

@@ -17,6 +17,7 @@ from queuectl.store.line import Lost, Settled
 from queuectl.store.workers import Runner
 
 SPAWN = multiprocessing.get_context("spawn")
+ROUNDS = int(os.environ.get("QUEUECTL_ROUNDS", "2"))
 
 
 def settled(job, **changes):
@@ -79,7 +80,7 @@ def _first_start(path, barrier, answers):
 
 
 def test_many_first_starts_make_one_schema(tmp_path):
-    for n in range(2):
+    for n in range(ROUNDS):
         path = str(tmp_path / f"d{n}" / "queue.db")
         barrier, answers = SPAWN.Barrier(8), SPAWN.Queue()
         starters = [SPAWN.Process(target=_first_start, args=(path, barrier, answers)) for _ in range(8)]
