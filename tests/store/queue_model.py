@@ -237,10 +237,10 @@ class Model:
             child.met.discard(job.id)
 
     def set_aging(self, step: int | None) -> None:
-        self.step = STRICT if step is None else step
+        before, self.step = self.step, STRICT if step is None else step
         for job in self.jobs.values():
             if job.state in WAITING:
-                job.rank = (job.created if job.run_at is None else job.run_at) - job.priority * self.step
+                job.rank += job.priority * (before - self.step)
 
 
 def _is_met(needs: str, state: str) -> bool:
