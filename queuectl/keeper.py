@@ -7,6 +7,7 @@ is killed itself, the supervisor notices and has the next runner clear up by the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -74,7 +75,10 @@ class _Keeper:
         elif number == ORPHANED:
             number = signal.SIGKILL
         if self.runner:
-            os.kill(self.runner, number)
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # it has just been reaped, and its place not yet emptied
+                os.kill(self.runner, number)
 
 
 def _sweep() -> None:
