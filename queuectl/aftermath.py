@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from queuectl import breaker
-from queuectl.breaker import End
+from queuectl import breaker, processes
+from queuectl.breaker import Breaker, End
 from queuectl.chores import Chore, Moment
 from queuectl.executors import Done
 from queuectl.hooks import Firing, Hooks
@@ -65,7 +65,7 @@ class Aftermath(Chore):
         """Read the settings."""
         self._rules = self.store.queues.rules()
         self._breaks, self._hooked = self._rules.any("breaker"), self._rules.any(*HOOKS)
-        self._look()
+        self._look(processes.now_ms())
 
     # --- ends of runs ---
 
@@ -154,16 +154,20 @@ class Aftermath(Chore):
 
     # --- probes ---
 
-    def look(self, now: Moment) -> None:  # noqa: ARG002
+    def look(self, now: Moment) -> None:
         """Learn which queues their breakers have paused."""
-        self._look()
+        self._look(now.wall_ms)
 
-    def _look(self) -> None:
+    def _look(self, now_ms: int) -> None:
         self._asked_ms = None
         found = self.store.queues.open_breakers() if self._breaks else {}
         mine = {q: b for q, b in found.items() if self._queues is None or q in self._queues}
         self.has_opened = self.has_opened or bool(mine.keys() - self._open.keys())
-        self._open = {q: b.probe_at_ms or 0 for q, b in mine.items()}
+        self._open = {q: self._due_ms(q, b, now_ms) for q, b in mine.items()}
+
+    def _due_ms(self, queue: str, b: Breaker, now_ms: int) -> int:
+        rule = self._rules.breaker(queue)
+        return now_ms if rule is None else breaker.probe_due_ms(b, rule, now_ms=now_ms)
 
     def due_in_ms(self, now: Moment) -> int | None:
         """Return how long until a probe is due that the runner was not yet woken for."""
@@ -189,8 +193,8 @@ class Aftermath(Chore):
         if rule is None or not b.is_open:
             del self._open[queue]
             return []
-        self._open[queue] = b.probe_at_ms or 0
-        if not breaker.may_probe(b, now_ms=now_ms, probe_runs=queues.probe_runs(b)):
+        self._open[queue] = self._due_ms(queue, b, now_ms)
+        if not breaker.may_probe(b, rule, now_ms=now_ms, probe_runs=queues.probe_runs(b)):
             return []
         line = self.store.line
         queues.unlock(queue)

@@ -104,9 +104,15 @@ def _one(b: Breaker, end: End, rule: Rule, now_ms: int) -> Recorded:
     return Recorded(Breaker(recent, now_ms, why, now_ms + rule.probe_ms), "opened")
 
 
-def may_probe(breaker: Breaker, *, now_ms: int, probe_runs: bool) -> bool:
+def probe_due_ms(breaker: Breaker, rule: Rule, *, now_ms: int) -> int:
+    """Return when the next job may be let through: now, if that is further off than it can be since the clock was set back."""
+    due = breaker.probe_at_ms or 0
+    return due if due <= now_ms + rule.probe_ms else now_ms
+
+
+def may_probe(breaker: Breaker, rule: Rule, *, now_ms: int, probe_runs: bool) -> bool:
     """Whether a job may be let through now; `probe_runs` says whether the last one still runs."""
-    return breaker.is_open and not probe_runs and now_ms >= (breaker.probe_at_ms or 0)
+    return breaker.is_open and not probe_runs and now_ms >= probe_due_ms(breaker, rule, now_ms=now_ms)
 
 
 def let_through(breaker: Breaker, rule: Rule, *, seq: int, run: int, now_ms: int) -> Breaker:

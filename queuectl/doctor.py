@@ -401,12 +401,13 @@ def _blocked_jobs(p: Patient) -> Iterator[Finding]:
 
 def _waiting_jobs(p: Patient) -> Iterator[Finding]:
     checks, paused, served = Checks(p.db.connection), set(p.db.settings.paused()), _served_queues(p)
+    why = {s.name: s.why for s in p.db.queues.all()}
     for kind, waiting in (("pending", checks.ready()), ("scheduled", checks.overdue(now_ms=p.now_ms))):
         for queue, n, since_ms in waiting:
             jobs, age = _count(n, f"{kind} job"), p.now_ms - since_ms
             if paused & {queue, "*"}:
                 yield Finding(
-                    WARNING, "waiting jobs", f"queue {queue} is paused, with {jobs} in it", "nothing of it is claimed until it is resumed",
+                    WARNING, "waiting jobs", f"queue {queue} is {why.get(queue) or 'paused'}, with {jobs} in it", "nothing of it is claimed until it is resumed",
                     p.command("resume" if "*" in paused else f"resume {queue}"),
                 )  # fmt: skip
             elif served is not None and queue not in served and age > PATIENCE_MS:

@@ -84,10 +84,16 @@ def test_a_probe_that_says_nothing_makes_room_for_the_next(outcome):
 
 def test_one_probe_at_a_time_and_not_too_soon():
     b = opened()
-    assert not breaker.may_probe(b, now_ms=60_999, probe_runs=False)
-    assert breaker.may_probe(b, now_ms=61_000, probe_runs=False)
-    assert not breaker.may_probe(b, now_ms=61_000, probe_runs=True)
-    assert not breaker.may_probe(Breaker(), now_ms=61_000, probe_runs=False)
+    assert not breaker.may_probe(b, RULE, now_ms=60_999, probe_runs=False)
+    assert breaker.may_probe(b, RULE, now_ms=61_000, probe_runs=False)
+    assert not breaker.may_probe(b, RULE, now_ms=61_000, probe_runs=True)
+    assert not breaker.may_probe(Breaker(), RULE, now_ms=61_000, probe_runs=False)
+
+
+def test_a_clock_that_is_set_back_does_not_put_the_probe_off():
+    b = opened(now=86_400_000)
+    assert breaker.may_probe(b, RULE, now_ms=1000, probe_runs=False)
+    assert not breaker.may_probe(b, RULE, now_ms=86_400_000, probe_runs=False)
 
 
 def test_it_is_remembered_as_it_was():
