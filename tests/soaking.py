@@ -24,7 +24,9 @@ from queuectl.model import FINAL
 from queuectl.queue import Queue
 
 EXPECTED = (JobNotFound, NothingMatched, StateConflict)  # answers to a verb that came too late or too early
-WARM_UP = 0.1  # share of the time before memory is looked at
+WARM_UP = (
+    0.3  # share of the time after which memory counts: SQLite's page cache, 2 MiB, fills with the database
+)
 GROWTH_MAX = 0.1
 KEPT = 5000  # ids that verbs pick from
 
@@ -55,6 +57,7 @@ class Soaked:
     runs: int = 0
     first_mib: float = 0.0
     last_mib: float = 0.0
+    tenths_mib: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -138,7 +141,7 @@ class Soak:
         for pid in steady.runners(self.queue._store)[:1]:
             status = Path(f"/proc/{pid}/status").read_text()
             kib = re.search(r"VmRSS:\s+(\d+)", status)
-            if at >= WARM_UP and kib:
+            if kib:
                 self.memory.append((at, int(kib[1]) / 1024))
 
     # --- verbs ---
@@ -252,11 +255,13 @@ class Soak:
 
     def _measure_growth(self) -> None:
         f = self.figures
-        early = [m for at, m in self.memory if at < WARM_UP + 0.1]
+        early = [m for at, m in self.memory if WARM_UP <= at < WARM_UP + 0.1]
         late = [m for at, m in self.memory if at >= 0.9]
         if not early or not late:
             f.faults.append("memory was not measured")
             return
+        tenths = [[m for at, m in self.memory if n / 10 <= at < (n + 1) / 10] for n in range(10)]
+        f.tenths_mib = [statistics.median(t) for t in tenths if t]
         f.first_mib, f.last_mib = statistics.median(early), statistics.median(late)
         if f.growth > GROWTH_MAX:
             f.faults.append(f"the runner's memory grew by {f.growth:.0%}")
