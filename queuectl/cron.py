@@ -146,7 +146,7 @@ class Cron:
     # --- local time and real time, seconds since the epoch ---
 
     def _minutes(self, start: int) -> Iterator[int]:
-        """Yield the starts of matching minutes from a moment on."""
+        """Yield the starts of matching minutes from a moment on, in order; a minute may come twice, and some from before the moment."""
         try:
             yield from self._once_a_day(start) if self._is_fixed else self._in_real_time(start)
         except (_Never, OverflowError):
@@ -155,13 +155,9 @@ class Cron:
     def _once_a_day(self, start: int) -> Iterator[int]:
         # At the end of a gap the minutes that it swallowed count, so begin where the clock stood before it.
         local = min(self._local(start), self._local(start - 60) + timedelta(minutes=1))
-        before = start - 1
         while True:
             local = self._local_from(local)
-            moment = self._first(local)
-            if moment > before:
-                before = moment
-                yield moment
+            yield self._first(local)
             local += timedelta(minutes=1)
 
     def _first(self, local: datetime) -> int:

@@ -80,6 +80,10 @@ GAP, OVERLAP = (ms(2026, 3, 28, 12), ms(2026, 3, 29, 12)), (ms(2026, 10, 24, 12)
         ("30 2 * * *", GAP, ["2026-03-29T03:00:00+02:00"]),
         ("0,30 2 * * *", GAP, ["2026-03-29T03:00:00+02:00"]),
         ("15 30 2 * * *", GAP, ["2026-03-29T03:00:15+02:00"]),
+        ("*/30 0,30 2 * * *", GAP, ["2026-03-29T03:00:00+02:00", "2026-03-29T03:00:30+02:00"]),
+        ("30 1-3 29 * *", GAP, ["2026-03-29T01:30:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-29T03:30:00+02:00"]),
+        ("*/30 12 1 7 *", (ms(2026, 2, 1), ms(2027, 2, 1)), [f"2026-07-01T12:{m}:00+02:00" for m in ("00", "30")]),
+        ("0 12 1 7 *", (ms(2026, 2, 1), ms(2027, 2, 1)), ["2026-07-01T12:00:00+02:00"]),
         ("*/30 1-3 29 * *", GAP, [f"2026-03-29T{t}" for t in
             ("01:00:00+01:00", "01:30:00+01:00", "03:00:00+02:00", "03:30:00+02:00")]),
         ("30 2 * * *", OVERLAP, ["2026-10-25T02:30:00+02:00"]),
@@ -201,6 +205,18 @@ def test_a_slot_that_has_its_job_gets_no_second_even_when_the_entry_is_added_ane
 
 def _others(sql):
     return ", ".join(r[1] for r in sql.execute("pragma table_info(jobs)") if r[1] not in ("seq", "id"))
+
+
+def test_a_runner_that_was_frozen_between_decision_and_write_turns_nothing_back(q):
+    late = put(q._store, entry())
+    run(q._store, BASE + 5 * MINUTE, BASE + 10 * MINUTE)
+    with q._store.write():
+        assert not q._store.schedules.advance(late, next_ms=BASE + 5 * MINUTE, last_ms=BASE, error=None)
+    assert q._store.schedules.get("e").next_ms == BASE + 15 * MINUTE
+    now = q._store.schedules.get("e")
+    q.schedule.pause("e")
+    with q._store.write():
+        assert not q._store.schedules.advance(now, next_ms=None, last_ms=BASE, error=None)
 
 
 def _ticker(path, barrier, answers, seed):
