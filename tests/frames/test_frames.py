@@ -294,3 +294,28 @@ def test_numbers_that_may_be_missing_stay_whole(full) -> None:
         and not frame["priority"].isna().any()
     )
     assert np.issubdtype(frame["exit_code"].dtype.numpy_dtype, np.int16)
+
+
+def test_the_analysis_takes_the_frames_as_they_are(full) -> None:
+    from queuectl import analysis
+
+    runs, jobs, found = full.runs(), full.jobs(), full.failures()
+    groups = analysis.error_groups(runs)
+    assert list(groups["sig"]) == [c.sig for c in found] and list(groups["count"]) == [c.count for c in found]
+    assert list(groups["template"]) == [c.message for c in found] and list(groups["jobs"]) == [
+        c.jobs for c in found
+    ]
+    assert analysis.waits(jobs)["n"].sum() == jobs["wait"].notna().sum()
+    for function in (
+        analysis.durations,
+        analysis.retries_to_success,
+        analysis.flakiness,
+        analysis.recovery,
+        analysis.by_worker,
+    ):
+        assert len(function(runs))
+    assert len(analysis.failure_rate(runs, "1h", by="queue")) and len(
+        analysis.compare(*analysis.split_at(runs, "2h"))
+    )
+    for empty in (full.runs(sig="00000000"), full.runs(ids=[])):
+        assert len(analysis.error_groups(empty)) == 0
