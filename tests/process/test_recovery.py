@@ -117,7 +117,7 @@ def test_a_daemon_that_wiped_its_environment_dies_with_its_runner_too(q, start):
 
 
 def test_a_signal_for_a_runner_that_has_just_been_reaped_harms_nobody():
-    # Before, the keeper ended of it, silently and as of a fault: at a stop right after a companion had ended, and one in ten of those.
+    # Its keeper once ended of it, and that counted as a fault of the worker.
     gone = subprocess.Popen(["true"])
     gone.wait()
     between = keeper._Keeper(os.getppid())
