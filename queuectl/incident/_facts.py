@@ -52,6 +52,7 @@ class Facts:
         groups: the most frequent causes.
         left_out: how many causes more.
         runs: failed runs in all.
+        wasted_ms: how long these took in all.
         counts: jobs by state now.
         others: failed runs of the causes left out, by bucket.
         version: of queuectl.
@@ -65,6 +66,7 @@ class Facts:
     groups: tuple[Group, ...]
     left_out: int
     runs: int
+    wasted_ms: int
     counts: dict[State, int]
     others: tuple[int, ...]
     version: str = __version__
@@ -77,7 +79,7 @@ class Facts:
 
 
 def gather(
-    store: Store, causes: Sequence[Cause], *, left_out: int, runs: int, since_ms: int | None, since: str | None, now_ms: int
+    store: Store, causes: Sequence[Cause], *, left_out: int, runs: int, wasted_ms: int, since_ms: int | None, since: str | None, now_ms: int
 ) -> Facts:  # fmt: skip
     """Return what a report of these causes tells.
 
@@ -86,6 +88,7 @@ def gather(
         causes: the most frequent causes of the window.
         left_out: how many more there are.
         runs: failed runs of the window in all.
+        wasted_ms: how long these took in all.
         since_ms: begin of the window, None for the first failure.
         since: as it was asked for.
         now_ms: the time.
@@ -114,6 +117,7 @@ def gather(
         groups,
         left_out,
         runs,
+        wasted_ms,
         store.jobs.counts(),
         tuple(others),
         since=since,

@@ -39,15 +39,15 @@ def summary(facts: Facts) -> list[str]:
     """Return the sentences that a reader in a hurry needs."""
     if not facts.groups:
         return ["No run failed in this time."]
-    wasted = sum(g.cause.wasted_ms for g in facts.groups)
     first = facts.groups[0].cause
     out = [
-        f"{many(facts.runs, 'run')} failed of {many(len(facts.groups) + facts.left_out, 'cause')}, which cost {span(wasted)} of worker time.",
+        f"{many(facts.runs, 'run')} failed of {many(len(facts.groups) + facts.left_out, 'cause')}, which cost {span(facts.wasted_ms)} of worker time.",
         f"{first.share:.0%} of them share one cause, {first.sig}, last seen {moment(first.last_seen_ms)}.",
     ]
+    whose = "the jobs of the causes below" if facts.left_out else "these jobs"
     dead, waiting = sum(g.dead for g in facts.groups), sum(g.waiting for g in facts.groups)
     out.append(
-        f"Of these jobs {many(dead, 'is', 'are')} dead now and {many(waiting, 'waits', 'wait')} for another attempt."
+        f"Of {whose} {many(dead, 'is', 'are')} dead now and {many(waiting, 'waits', 'wait')} for another attempt."
     )
     return out
 

@@ -78,7 +78,7 @@ class Failing(Base):
         rows = self._causes(0 if after is None else after, None)
         shown = rows[: rows_limit(limit)]
         facts = incident.gather(
-            self._store, shown, left_out=len(rows) - len(shown), runs=sum(c.count for c in rows), since_ms=after,
+            self._store, shown, left_out=len(rows) - len(shown), runs=sum(c.count for c in rows), wasted_ms=sum(c.wasted_ms for c in rows), since_ms=after,
             since=since, now_ms=now,
         )  # fmt: skip
         incident.write(facts, name, force=force)
