@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -102,13 +103,10 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_masking_a_hostile_command_ends(part: str) -> None:
-    """What backtracks would take minutes at this size; the bound is a deadline, not a benchmark."""
-    text = (part * 100_000)[:100_000] + "token"
-    started = time.process_time()
-    mask_secrets(text)
-    assert time.process_time() - started < 8
+def test_masking_hostile_commands_ends() -> None:
+    """What backtracks would take hours at this size; a process of its own, which is killed then."""
+    program = "import sys; from queuectl.display import mask_secrets; [mask_secrets((p * 100_000)[:100_000] + 'token') for p in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-c", program, *PARTS], check=True, timeout=300)
 
 
 @given(st.text())
