@@ -82,6 +82,7 @@ def journey(page: Any, place: Path) -> Queue:
     expect(panel.get_by_role("alertdialog").get_by_role("button", name="Cancel")).to_be_focused()
     panel.get_by_role("button", name="Retry 1 job").click()
     expect(panel.get_by_role("status")).to_contain_text("1 job requeued")
+    expect(panel.get_by_role("status")).to_be_in_viewport(ratio=1)
     queue = Queue(place)
     until(lambda: [j.runs for j in queue.list(state="dead")] == [2])
     assert page.evaluate("document.querySelector('.qp b b, .qp img')") is None

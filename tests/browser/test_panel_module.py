@@ -169,6 +169,30 @@ def test_the_whole_table_can_be_worked_by_keyboard(page: Any, mount: Mount, cont
     expect(panel.get_by_role("region", name="Help")).to_be_hidden()
 
 
+def test_a_result_is_in_sight_wherever_the_page_stands(page: Any, mount: Mount, control: Controller) -> None:
+    panel = mount(controller=control)
+    page.evaluate(
+        """() => { const r = document.getElementById('r'), outer = document.createElement('div');
+          Object.assign(outer.style, { height: '420px', overflow: 'auto', marginTop: '40px' }); r.style.overflow = 'auto';  // as a notebook's output is
+          r.before(outer); outer.append(r); outer.append(Object.assign(document.createElement('div'), { style: 'height: 1500px' })); window.outer = outer; }"""
+    )
+    panel.get_by_label("Filter", exact=True).fill("state:dead cmd:curl")
+    expect(panel.get_by_text("30 jobs")).to_be_visible()
+    panel.get_by_role("checkbox", name="Select job").first.check()
+    panel.get_by_role("toolbar", name="Selected jobs").get_by_role("button", name="Retry", exact=True).click()
+    said = panel.get_by_role("status")
+    expect(said).to_contain_text("1 job requeued")
+    inside = """() => { const bar = document.querySelector('.qp-result').getBoundingClientRect(), box = window.outer.getBoundingClientRect();
+      return bar.bottom <= box.bottom + 1 && bar.top >= box.top; }"""
+    for top in (0, 150, 300):
+        page.evaluate("(top) => { window.outer.scrollTop = top; }", top)
+        page.wait_for_function(inside)
+    page.evaluate("() => { window.outer.scrollTop = 2000; }")  # past the panel it stays at the panel's end
+    page.wait_for_function("() => document.querySelector('.qp-result').style.transform === ''")
+    panel.get_by_role("button", name="Dismiss").click()
+    expect(said).to_be_hidden()
+
+
 def test_one_row_is_in_the_tab_order(page: Any, mount: Mount, control: Controller) -> None:
     panel = mount(controller=control)
     assert panel.locator(".qp-grid tbody tr[tabindex='0']").count() == 1

@@ -72,6 +72,19 @@ function render({ model, el }) {
     setText(codeLine, code || "");
     codeLine.parentNode.hidden = copyCode.hidden = !code;
     openNew.hidden = !job;
+    keepInSight();
+  }
+  // The result floats at the lower edge of what is seen. `position: sticky` would do, were a notebook's output not a scroller of its own.
+  function keepInSight() {
+    if (bar.hidden) return;
+    const here = bar.getBoundingClientRect(), now = parseFloat(bar.dataset.up || 0);
+    let floor = window.innerHeight;
+    for (let at = root.parentElement; at; at = at.parentElement) {
+      if (getComputedStyle(at).overflowY !== "visible") floor = Math.min(floor, at.getBoundingClientRect().bottom);
+    }
+    const up = Math.max(0, Math.min(here.bottom + now - floor, here.top + now - list.getBoundingClientRect().bottom));
+    bar.dataset.up = up;
+    bar.style.transform = up ? `translateY(${-up}px)` : "";
   }
   ctx.complain = (text) => tell(text, { bad: true });
   ctx.copied = async (text) => {
@@ -175,6 +188,19 @@ function render({ model, el }) {
     banner.update();
   }, 1000);
 
+  let floating = false;
+  const scrolled = () => {
+    if (floating || bar.hidden) return;
+    floating = true;
+    requestAnimationFrame(() => {
+      floating = false;
+      keepInSight();
+    });
+  };
+  window.addEventListener("scroll", scrolled, { capture: true, passive: true });
+  const grown = new ResizeObserver(scrolled);
+  grown.observe(root);
+
   // Charts are drawn for the room there is.
   let width = 0;
   const sizes = new ResizeObserver(() => {
@@ -197,6 +223,8 @@ function render({ model, el }) {
     watcher.disconnect();
     themes.disconnect();
     sizes.disconnect();
+    grown.disconnect();
+    window.removeEventListener("scroll", scrolled, { capture: true });
     clearInterval(renew);
     clearInterval(ticking);
     clearTimeout(later);
