@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,9 @@ from queuectl.store.workers import Runner as Identity
 from queuectl.wakeup import Alarm
 
 BEAT_S = 2.0
-PEERS_S = 1.0
+PEERS_S = 1.0  # between two looks at other runners
+AFTER_COMMIT_S = 0.2  # after a commit of somebody, until the next look: it may be a new runner's
+SWITCH_S = 0.0005  # a slot's thread waits at most so long for the interpreter (Python's own is 5 ms)
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
 HOOKS_S = {None: LIMIT_S, "wait": LIMIT_S, "grace": 2.0, "now": 0.0}  # for hooks, when their worker ends
 
@@ -115,6 +118,7 @@ class Runner:
         self.supervisor = supervisor
         self.gone: set[str] = set()  # workers that have ended before their runner
         self.space = Space(options.database, say=say)
+        self.has_peers = True
 
     # --- life ---
 
@@ -122,6 +126,7 @@ class Runner:
         """Work until told to stop, or until nothing is left with `drain`; return 0."""
         processes.require_linux()
         processes.become_subreaper()
+        sys.setswitchinterval(SWITCH_S)
         self.orders.listen()
         self.register()
         folder = os.path.join(os.path.dirname(self.o.database), "logs")
@@ -263,6 +268,8 @@ class Runner:
         tend = self.executor.tend()
         if tend is not None:
             due.append(tend)
+        if self.has_peers:
+            due.append(self.pulse.peers + PEERS_S - now)
         if self.orders.stop_at is not None:
             due.append(self.orders.stop_at - now)
         if (space := self.space.next_look_s(now=now)) is not None:
@@ -295,7 +302,7 @@ class Runner:
         if self.others_wrote:
             self.version = version
             self.alarm.seen()
-            self.pulse.peers = min(self.pulse.peers, now - PEERS_S)
+            self.pulse.peers = min(self.pulse.peers, now - PEERS_S + AFTER_COMMIT_S)
             self.chores.notice()
             self._heed_requests()
         if self.orders.stopping is not None:
@@ -316,6 +323,7 @@ class Runner:
         if now - self.pulse.peers < PEERS_S or self.space.is_short:  # a full disk silences the living too
             return False
         self.pulse.peers = now
+        self.has_peers = len(self.store.workers.runners()) > 1
         if not recover(self.store, me=self.id, boot_id=self.boot, tell=self._tell, died=self.aftermath.died):
             return False
         self.backlog = True
@@ -427,10 +435,10 @@ class Runner:
         self.gone.update(ended_workers)
         self.alarm.forget_own()
         self.unsettled, self.stranded = [], []
+        self.executor.submit(claims)
         self._after(ended, verdicts, late, promoted)
         self.aftermath.committed()
         self._heed_breakers()
-        self.executor.submit(claims)
         self.store.connection.checkpoint_if_large()
 
     def _is_stuck(self) -> bool:

@@ -1,7 +1,8 @@
 """Wake-up: see another process's commit within a millisecond, and cost nothing while there is none.
 
-inotify reports each write to the -wal. The write comes *before* its commit is visible, so whoever is woken looks again a few times, each pause
-twice as long; `PRAGMA data_version` says whether anybody else has committed.
+inotify reports each write to the -wal. The write comes *before* its commit is visible, so whoever commits by queuectl also touches the file's
+time when it is, and for other writers whoever is woken looks again a few times, each pause longer; `PRAGMA data_version` says whether
+anybody else has committed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import select
 import signal
 
 BUSY_LOOK_S = 0.2  # how often a runner looks that does not listen for commits, having no slot free, or cannot
-LOOKS_S = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.003, 0.006, 0.012, 0.025, 0.05)
-_MODIFY, _CREATE = 0x2, 0x100
+LOOKS_S = (0.0005, 0.0005, 0.0005, 0.001, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.05)
+_MODIFY, _ATTRIB = 0x2, 0x4
 _NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 
 
 class Watch:
-    """A descriptor that becomes readable when a file is written to; `handle` is None where there is no inotify."""
+    """A descriptor that becomes readable when a file is written to or touched; `handle` is None where there is no inotify."""
 
     def __init__(self, path: str) -> None:
         self.handle: int | None = None
@@ -29,7 +30,7 @@ class Watch:
             return
         if handle < 0:
             return
-        if libc.inotify_add_watch(handle, os.fsencode(path), _MODIFY) < 0:
+        if libc.inotify_add_watch(handle, os.fsencode(path), _MODIFY | _ATTRIB) < 0:
             os.close(handle)
             return
         self.handle = handle
