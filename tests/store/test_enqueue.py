@@ -164,3 +164,11 @@ def test_what_happens_when_a_parent_is_lost_is_the_childs_to_say(q, rule, state,
     late = q.enqueue("true", after="p", on_dep_fail=rule)
     for job in (early, late):
         assert (q.show(job.id).job.state, q.show(job.id).job.reason) == (state, reason)
+
+
+def test_the_jobs_returned_of_a_batch_are_those_in_the_database(q):
+    mixed = ["a", "b", {"command": "c", "priority": 3, "tag": "x"}, "d", {"command": "e", "delay": 60}, "f"]
+    jobs = q.enqueue_many(mixed)
+    assert [j.command for j in jobs] == list("abcdef")
+    assert len({j.id for j in jobs}) == 6
+    assert [q.show(j.id).job for j in jobs] == jobs
