@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from typing import Any, Protocol, Self
@@ -85,11 +86,9 @@ class _Shown:
     def _draw(self) -> None:
         self._drawn = time.monotonic()
         if self._tqdm is None:
-            if in_kernel():
-                from tqdm.auto import tqdm
-            else:  # `tqdm.auto` brings asyncio along
-                from tqdm import tqdm
-            self._tqdm = tqdm(**self._options)
+            # `tqdm.auto` brings asyncio along.
+            make: Any = importlib.import_module("tqdm.auto" if in_kernel() else "tqdm").tqdm
+            self._tqdm = make(**self._options)
             self._tqdm.start_t -= self._drawn - self._born
         self._tqdm.n = self._n
         self._tqdm.set_postfix_str(self._note, refresh=False)
