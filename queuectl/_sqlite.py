@@ -79,7 +79,10 @@ class Connection:
         self.has_wal = False
         self.wal_bytes = 0
         # Whoever closes last moves the log and removes it; opened `ro` SQLite leaves it alone, but would leave an empty one where there was none.
-        mode = "ro" if read_only and os.path.exists(path + "-wal") else "rw"
+        has_log = os.path.exists(path + "-wal")
+        mode = "ro" if read_only and has_log else "rw"
+        if not os.access(os.path.dirname(path), os.W_OK):
+            mode = "ro" if has_log else "ro&immutable=1"  # without a log to read nobody can be writing
         uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
         with translated(path):
             self.sql: sqlite3.Connection = sqlite3.connect(

@@ -23,6 +23,14 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+_STATES = {str(s): s for s in State}
+
+
+def state_of(text: str) -> State:
+    """Return a stored state; a word that queuectl did not write stays as it is, so that the row can be shown (no query finds it to run it)."""
+    return _STATES.get(text, text)  # type: ignore[arg-type]
+
+
 WAITING = (State.SCHEDULED, State.BLOCKED, State.PENDING, State.FAILED)
 FINAL = (State.COMPLETED, State.DEAD, State.CANCELLED)
 
@@ -128,7 +136,7 @@ class Job:
     def from_row(cls, row: tuple[Any, ...]) -> Job:
         """Build a job from a row of `Job.ROW`'s columns."""
         values = list(row)
-        values[4] = State(values[4])
+        values[4] = state_of(values[4])
         if values[19] is not None:
             values[19] = Outcome(values[19])
         return cls(*values)

@@ -27,6 +27,20 @@ _INT = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|w)?")
 _UNIT_MS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_SAME = {
+    "running": "processing",
+    "active": "processing",
+    "queued": "pending",
+    "waiting": "pending",
+    "ready": "pending",
+    "done": "completed",
+    "success": "completed",
+    "finished": "completed",
+    "succeeded": "completed",
+    "error": "failed",
+    "retrying": "failed",
+    "delayed": "scheduled",
+}  # other tools' words for our states
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -93,7 +107,8 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
     if isinstance(value, str):
         from difflib import get_close_matches
 
-        near = get_close_matches(value, options, 1)
+        words = {o: o for o in options} | {w: o for w, o in _SAME.items() if o in options}
+        near = [words[w] for w in get_close_matches(value, words, 1)]
     hint = f" (did you mean {near[0]}?)" if near else ""
     known = (
         f"one of {len(options)} names" if near and len(options) > LISTED else "one of " + ", ".join(options)

@@ -119,6 +119,10 @@ class Working(Base):
         with self._store.write():
             if ids:
                 done = self._store.workers.ask_to_stop(selection.ids_of(ids, path=self.path), how)
+                if not done:
+                    raise NothingMatched(
+                        f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)"
+                    )
                 self._store.settings.signal("nudge", "", now_ms=processes.now_ms())
             else:
                 done = [w.id for w in self._store.workers.all()]
@@ -126,10 +130,6 @@ class Working(Base):
             if done:
                 said = f"{', '.join(done[:20])}{' now' if now else ''}"
                 self._store.history.note("stop", None, said, actor=self._actor, now_ms=processes.now_ms())
-        if ids and not done:
-            raise NothingMatched(
-                f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)"
-            )
         note = "Stop signal sent to all workers." if not ids else f"Stop signal sent to {', '.join(done)}."
         if longest is not None:
             from queuectl import fleet

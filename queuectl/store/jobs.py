@@ -10,7 +10,7 @@ from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.errors import JobNotFound, StateConflict
-from queuectl.model import Job, JobList, Progress, Run, State
+from queuectl.model import Job, JobList, Progress, Run, State, state_of
 from queuectl.store.filters import Filter
 
 INSERTED = (
@@ -133,7 +133,7 @@ class Jobs:
                 (json.dumps(wanted),),
             )
         )
-        return {i: State(found[i]) for i in wanted if i in found}
+        return {i: state_of(found[i]) for i in wanted if i in found}
 
     def progress(self) -> dict[str, Progress]:
         """Return what running jobs tell of their progress, by id."""
@@ -179,7 +179,7 @@ class Jobs:
         """Return seq, id and state of every job of a filter, oldest first."""
         where, values = wanted.where()
         return [
-            (s, i, State(t))
+            (s, i, state_of(t))
             for s, i, t in self._c.rows(f"select seq, id, state from jobs where {where} order by seq", values)
         ]
 

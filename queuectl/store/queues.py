@@ -9,7 +9,7 @@ from typing import Any
 from queuectl import breaker
 from queuectl._sqlite import Connection
 from queuectl.breaker import Breaker, End, Recorded, Rule
-from queuectl.model import LimitState, QueueState, State
+from queuectl.model import LimitState, QueueState, State, state_of
 from queuectl.settings import QUEUE_SETTINGS, SETTINGS
 
 BY_PERSON, BY_BREAKER = 1, 2  # bits of queues.paused
@@ -51,7 +51,7 @@ class Queues:
         for name, state, n in self._c.rows(
             "select queue, state, sum(n) from counters group by queue, state having sum(n) > 0 order by queue"
         ):
-            counts.setdefault(name, {})[State(state)] = int(n)
+            counts.setdefault(name, {})[state_of(state)] = int(n)
         rows = {
             r[0]: r[1:]
             for r in self._c.rows("select name, paused, reason, breaker, settings from queues order by name")
