@@ -24,9 +24,7 @@ from queuectl.model import FINAL
 from queuectl.queue import Queue
 
 EXPECTED = (JobNotFound, NothingMatched, StateConflict)  # answers to a verb that came too late or too early
-WARM_UP = (
-    0.3  # share of the time after which memory counts: SQLite's page cache, 2 MiB, fills with the database
-)
+WARM_UP = 0.3  # share of the time after which memory counts; until then something fills, probably SQLite's page cache of 2 MiB
 GROWTH_MAX = 0.1
 KEPT = 5000  # ids that verbs pick from
 
