@@ -8,8 +8,8 @@ q.enqueue("echo hello")
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from queuectl.answers import Cause as Cause
     from queuectl.errors import QueuectlError as QueuectlError
-    from queuectl.model import Cause as Cause
     from queuectl.model import Job as Job
     from queuectl.model import State as State
     from queuectl.queue import Queue as Queue

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from queuectl import processes
+from queuectl.answers import ActionResult, Change
 from queuectl.errors import InvalidValue, JobNotFound, NothingMatched, StateConflict
-from queuectl.model import ActionResult, Change, State
+from queuectl.model import State
 from queuectl.selection import Chosen
 from queuectl.store import Store
 from queuectl.store.changes import Place, Refused

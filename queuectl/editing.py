@@ -9,8 +9,9 @@ from typing import Any
 
 from queuectl import lifecycle
 from queuectl import validate as v
+from queuectl.answers import Change
 from queuectl.errors import InvalidValue
-from queuectl.model import Change, Job, State
+from queuectl.model import Job, State
 from queuectl.settings import JOB_SETTINGS, shown
 
 _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from queuectl.model import FINAL, Because, Event, Explanation, Job, SettingFrom, State, Worker, local_time
+from queuectl.answers import Because, Explanation, SettingFrom
+from queuectl.model import FINAL, Event, Job, State, Worker, local_time
 from queuectl.settings import JOB_SETTINGS, shown
 from queuectl.store import Store
 from queuectl.store.standing import Standing

@@ -12,17 +12,8 @@ FEW = 10  # rows shown of what may be thousands
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from queuectl.model import (
-        ActionResult,
-        Cause,
-        Event,
-        Explanation,
-        Job,
-        JobDetails,
-        Run,
-        Status,
-        WaitResult,
-    )
+    from queuectl.answers import ActionResult, Cause, Explanation, JobDetails, Status, WaitResult
+    from queuectl.model import Event, Job, Run
 
 
 def clock(moment: datetime | None) -> str:

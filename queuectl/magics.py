@@ -23,13 +23,14 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.core.magic import cell_magic as _cell_magic
 
 from queuectl import selection
+from queuectl.answers import JobDetails, Status, WaitResult
 from queuectl.cli import binding, help, records, render, table
 from queuectl.cli.argv import Request, understand
 from queuectl.cli.cells import local, span
 from queuectl.cli.completion import candidates, script
 from queuectl.errors import InvalidValue, QueuectlError
 from queuectl.html import table as html_table
-from queuectl.model import JobDetails, JobList, Status, WaitResult
+from queuectl.model import JobList
 from queuectl.queue import Queue
 from queuectl.queue._adding import AddedJobs
 

@@ -17,10 +17,11 @@ import pandas as pd
 
 from queuectl import processes
 from queuectl import validate as v
+from queuectl.answers import Cause
 from queuectl.errors import expected
 from queuectl.frames import schema
 from queuectl.frames.unpack import Columns, Ints
-from queuectl.model import Cause, Outcome, State, Worker
+from queuectl.model import Outcome, State, Worker
 from queuectl.store import Store
 from queuectl.store.filters import Filter
 from queuectl.store.frames import NONE, PART, Frames, RunFilter

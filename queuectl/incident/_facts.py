@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from queuectl import __version__
+from queuectl.answers import Cause
 from queuectl.display import escape_terminal, mask_secrets
-from queuectl.model import Cause, State
+from queuectl.model import State
 from queuectl.output import stored
 from queuectl.store import Store
 from queuectl.store.trends import Trends

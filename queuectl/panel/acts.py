@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from queuectl.answers import ActionResult
 from queuectl.errors import InvalidValue, QueuectlError, expected
-from queuectl.model import ActionResult
 from queuectl.panel import code, filters
 from queuectl.store import Store
 from queuectl.store.browse import Browse

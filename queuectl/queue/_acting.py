@@ -8,8 +8,9 @@ from typing import Any
 
 from queuectl import lifecycle, processes, selection
 from queuectl import validate as v
+from queuectl.answers import ActionResult, Change
 from queuectl.bulk import Done, Verb
-from queuectl.model import ActionResult, Change, Job, State
+from queuectl.model import Job, State
 from queuectl.queue._base import Base
 from queuectl.settings import SETTINGS
 from queuectl.store.changes import Place, Refused

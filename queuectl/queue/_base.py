@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl import bulk, place, processes, selection
 from queuectl import validate as v
+from queuectl.answers import ActionResult
 from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue
-from queuectl.model import ActionResult, State
+from queuectl.model import State
 from queuectl.store import Store
 from queuectl.store.filters import Filter
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from queuectl import editing, processes
+from queuectl.answers import ActionResult, Change
 from queuectl.bulk import Done, Verb
-from queuectl.model import WAITING, ActionResult, Change, State
+from queuectl.model import WAITING, State
 from queuectl.queue._base import Base
 from queuectl.store.changes import Place, Refused
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queuectl import processes
 from queuectl import validate as v
-from queuectl.model import EventList, Explanation
+from queuectl.answers import EventList, Explanation
 from queuectl.queue._base import rows_limit
 from queuectl.queue._working import Working
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from queuectl import processes
-from queuectl.model import ActionResult, Cause, CauseList
+from queuectl.answers import ActionResult, Cause, CauseList
 from queuectl.queue._base import Base, rows_limit
 from queuectl.store.trends import Trends
 

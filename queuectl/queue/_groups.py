@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import lifecycle, processes
-from queuectl.model import ActionResult, JobList, State
+from queuectl.answers import ActionResult
+from queuectl.model import JobList, State
 from queuectl.queue._base import Group, rows_limit
 from queuectl.settings import ConfigChange, ConfigTable, setting, shown
 from queuectl.store.filters import Filter

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from queuectl import validate as v
-from queuectl.model import JobDetails, JobList, Status
+from queuectl.answers import JobDetails, Status
+from queuectl.model import JobList
 from queuectl.queue._base import rows_limit
 from queuectl.queue._working import Working
 from queuectl.store.filters import Filter

@@ -7,8 +7,8 @@ from typing import Any
 
 from queuectl import processes
 from queuectl import validate as v
+from queuectl.answers import ActionResult, LimitState, QueueState
 from queuectl.errors import NothingMatched
-from queuectl.model import ActionResult, LimitState, QueueState
 from queuectl.queue._base import Group
 from queuectl.settings import QueueChange, QueueSettings, in_force, queue_setting, shown
 

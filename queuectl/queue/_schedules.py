@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl import processes
 from queuectl import validate as v
+from queuectl.answers import ActionResult
 from queuectl.errors import StateConflict
-from queuectl.model import ActionResult
 from queuectl.queue._base import Group
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from queuectl import processes
 from queuectl import validate as v
+from queuectl.answers import ActionResult, WaitResult
 from queuectl.errors import InvalidValue, NothingMatched
-from queuectl.model import FINAL, ActionResult, JobList, State, WaitResult
+from queuectl.model import FINAL, JobList, State
 from queuectl.queue._base import Base
 from queuectl.store.filters import Filter
 

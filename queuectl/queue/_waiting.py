@@ -10,9 +10,10 @@ from typing import Any
 from queuectl import progress as bars
 from queuectl import selection
 from queuectl import validate as v
+from queuectl.answers import WaitResult
 from queuectl.display import escape_terminal
 from queuectl.errors import WaitTimeout
-from queuectl.model import FINAL, State, WaitResult
+from queuectl.model import FINAL, State
 from queuectl.queue._working import Working
 from queuectl.store import Store
 from queuectl.store.filters import Filter

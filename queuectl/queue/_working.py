@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from queuectl import processes, selection
 from queuectl import validate as v
+from queuectl.answers import ActionResult
 from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, WaitTimeout
-from queuectl.model import ActionResult, Worker
+from queuectl.model import Worker
 from queuectl.queue._base import Base
 
 # fleet and runner are imported where workers are started: causes, threads and sockets cost an enqueue 40 ms.

@@ -8,8 +8,9 @@ from typing import Any
 
 from queuectl import breaker
 from queuectl._sqlite import Connection
+from queuectl.answers import LimitState, QueueState
 from queuectl.breaker import Breaker, End, Recorded, Rule
-from queuectl.model import LimitState, QueueState, State, state_of
+from queuectl.model import State, state_of
 from queuectl.settings import QUEUE_SETTINGS, SETTINGS
 
 BY_PERSON, BY_BREAKER = 1, 2  # bits of queues.paused

@@ -11,20 +11,10 @@ from typing import Any
 
 import pytest
 
+from queuectl.answers import ActionResult, JobDetails, Status, WaitResult
 from queuectl.cli.cells import local, size, span
 from queuectl.cli.render import render
-from queuectl.model import (
-    ActionResult,
-    Job,
-    JobDetails,
-    JobList,
-    Outcome,
-    Run,
-    State,
-    Status,
-    WaitResult,
-    Worker,
-)
+from queuectl.model import Job, JobList, Outcome, Run, State, Worker
 
 WHEN = 1_764_516_622_000
 

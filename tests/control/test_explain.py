@@ -7,8 +7,8 @@ import pytest
 from bench_line import claim, register, settle
 
 from queuectl import lifecycle, processes
+from queuectl.answers import Explanation
 from queuectl.errors import JobNotFound
-from queuectl.model import Explanation
 from queuectl.store.line import Lost
 
 

@@ -7,8 +7,9 @@ import sys
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from queuectl.answers import ActionResult
 from queuectl.errors import InvalidValue, JobNotFound
-from queuectl.model import ActionResult, Job, JobList
+from queuectl.model import Job, JobList
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from typing import Any
 from panel_demo import job
 
 from queuectl import settings
+from queuectl.answers import ActionResult
 from queuectl.errors import InvalidValue, NothingMatched
 from queuectl.lifecycle import sources
-from queuectl.model import ActionResult, Job, State
+from queuectl.model import Job, State
 from queuectl.store import Store
 from queuectl.store.filters import Filter
 from queuectl.store.jobs import INSERTED
