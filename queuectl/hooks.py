@@ -12,7 +12,6 @@ import fcntl
 import math
 import os
 import select
-import signal
 import threading
 import time
 from collections import deque
@@ -182,15 +181,15 @@ class Hooks:
         """Kill a hook, its session and group, and whatever carries its marks, with all below them."""
         # QUEUECTL_HOOK too: what the job was allowed to leave running has the other two.
         marks = [f"{k}={variables[k]}" for k in ("QUEUECTL_RUN", "QUEUECTL_WORKER_ID", "QUEUECTL_HOOK")]
-        deadline = time.monotonic() + STUCK_S
-        while time.monotonic() < deadline:
-            procs = processes.table()
-            roots = {p.pid for p in procs.values() if pid in (p.session, p.pgrp)}
-            roots |= {p for p in procs if processes.is_marked(p, *marks)}
-            left = processes.descendants(roots, procs) - {os.getpid()}
-            if not left or processes.kill(left, signal.SIGKILL, procs) == left:
-                return
-            time.sleep(0.005)
+
+        def its_own(procs: dict[int, processes.Proc]) -> set[int]:
+            return {
+                p.pid
+                for p in procs.values()
+                if pid in (p.session, p.pgrp) or processes.is_marked(p.pid, *marks)
+            }
+
+        processes.kill_all(its_own, patience_s=STUCK_S, pause_s=0.005)
 
     def _note(self, text: str) -> None:
         """Append to the log; a log that cannot be written is no reason to stop."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 
 from queuectl import processes
@@ -83,11 +82,7 @@ class _Keeper:
 
 def _sweep() -> None:
     """Kill everything below us, which is what was adopted from the dead runner."""
-    deadline = time.monotonic() + SWEEP_S
     me = os.getpid()
-    while time.monotonic() < deadline:
-        procs = processes.table()
-        left = processes.descendants({p.pid for p in procs.values() if p.ppid == me}, procs)
-        if not left or processes.kill(left, signal.SIGKILL, procs) == left:
-            return
-        time.sleep(0.002)
+    processes.kill_all(
+        lambda procs: {p.pid for p in procs.values() if p.ppid == me}, patience_s=SWEEP_S, pause_s=0.002
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -155,6 +156,17 @@ def kill(pids: set[int], number: int, procs: dict[int, Proc]) -> set[int]:
         except PermissionError:
             refused.add(pid)
     return refused
+
+
+def kill_all(find: Callable[[dict[int, Proc]], set[int]], *, patience_s: float, pause_s: float) -> None:
+    """Kill what `find` names among the processes, and all below, until it names none, only what is not ours to kill, or patience ends."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        procs = table()
+        left = descendants(find(procs), procs) - {os.getpid()}
+        if not left or kill(left, signal.SIGKILL, procs) == left:
+            return
+        time.sleep(pause_s)
 
 
 def kill_workers_trees(workers: set[str], *, patience_s: float = 5.0) -> set[str]:
