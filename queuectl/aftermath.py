@@ -111,7 +111,7 @@ class Aftermath(Chore):
                 self._say(queue, EVENTS[found.event].format(why=found.breaker.why), now_ms)
 
     def _say(self, queue: str, what: str, now_ms: int) -> None:
-        self.store.settings.event("breaker", None, f"{queue}: {what}", actor="worker", now_ms=now_ms)
+        self.store.history.note("breaker", None, f"{queue}: {what}", actor="worker", now_ms=now_ms)
         self._lines.append(f"Breaker of queue {queue} {what}")
 
     # --- hooks ---
@@ -207,7 +207,7 @@ class Aftermath(Chore):
         for job in claimed:
             queues.let_through(queue, rule, seq=job.seq, run=job.run, now_ms=now_ms)
             self._open[queue] = now_ms + rule.probe_ms
-            self.store.settings.event(
+            self.store.history.note(
                 "breaker", job.id, f"{queue}: lets a probe through", actor="worker", now_ms=now_ms
             )
         return claimed

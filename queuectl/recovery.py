@@ -81,7 +81,7 @@ def _recover_one(
         n = _requeue(store, runner.id, charged=same_boot, started=started, stuck=stuck, tell=tell, died=died)
         store.workers.forget(runner.id)
         if n:
-            store.settings.event(
+            store.history.note(
                 "recover", None, f"runner {runner.id}: {n} jobs", actor="worker", now_ms=processes.now_ms()
             )
     return n

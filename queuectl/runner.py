@@ -422,7 +422,7 @@ class Runner:
             line.tell(told)
             late = line.settle(rows, now_ms=now)
             for r in late:
-                self.store.settings.event("fenced", r.job_id, f"run {r.run}", actor="worker", now_ms=now)
+                self.store.history.note("fenced", r.job_id, f"run {r.run}", actor="worker", now_ms=now)
             if beating or any(d.ended.finished_ms - d.ended.started_ms > 1000 for d in ended):
                 self._beat(now, mono)
             line.give_back([(j.seq, j.run) for j in self.stranded], now_ms=now)

@@ -67,7 +67,7 @@ def tick(store: Store, *, now_ms: int, enqueuer: Any, tell: Callable[[str], None
                 continue  # another runner was faster, or somebody has changed the entry
             if error:
                 text = f"{entry.id}: no job for its slot: {error}"
-                store.settings.event("schedule", None, text, actor="worker", now_ms=now_ms)
+                store.history.note("schedule", None, text, actor="worker", now_ms=now_ms)
                 lines.append(f"Schedule {text}")
             for row in rows:
                 if store.schedules.enqueue(entry, row):
@@ -121,7 +121,7 @@ def _begin_anew(store: Store, now_ms: int) -> None:
         for entry in ahead:
             next_ms = Cron(entry.cron, entry.zone).after(now_ms)
             if store.schedules.advance(entry, next_ms=next_ms, last_ms=now_ms, error=entry.error):
-                store.settings.event(
+                store.history.note(
                     "schedule",
                     None,
                     f"{entry.id}: the clock was set back, goes on from now",

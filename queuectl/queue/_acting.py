@@ -225,5 +225,5 @@ class Acting(Base):
         with self._store.write():
             for each in [name] if paused or queue is not None else [*self._store.settings.paused(), "*"]:
                 self._store.settings.pause(each, paused, now_ms=now)
-            self._store.settings.event(verb, None, name, actor=self._actor, now_ms=now)
+            self._store.history.note(verb, None, name, actor=self._actor, now_ms=now)
         return ActionResult(verb, ("all queues" if name == "*" else name,))

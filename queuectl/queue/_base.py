@@ -89,7 +89,7 @@ class Base:
     def _resume_without_breaker(self, now: int) -> None:
         """Within a change of settings: resume the queues whose breaker is gone."""
         for queue in self._store.queues.close_without_rule(now_ms=now):
-            self._store.settings.event(
+            self._store.history.note(
                 "resume", None, f"{queue}: it has no breaker any more", actor=self._actor, now_ms=now
             )
 

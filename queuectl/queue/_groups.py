@@ -39,7 +39,7 @@ class Config(Group):
             store.settings.set(s.name, stored, now_ms=now)
             if s.name == "breaker":
                 self._queue._resume_without_breaker(now)
-            store.settings.event(
+            store.history.note(
                 "config", None, f"{s.name} = {shown(s.name, stored)}", actor=self._queue._actor, now_ms=now
             )
         self._queue._enqueuer.forget()

@@ -128,7 +128,7 @@ class Pruning(Working):
     def _note_pruned(self, counts: dict[State, int], age_ms: int) -> None:
         text = ", ".join(f"{n:,} {s}" for s, n in counts.items())
         with self._store.write():
-            self._store.settings.event(
+            self._store.history.note(
                 "prune", None, f"{text} older than {shown('retention', age_ms)}", actor=self._actor, now_ms=processes.now_ms()
             )  # fmt: skip
 

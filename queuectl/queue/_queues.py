@@ -82,7 +82,7 @@ class Queues(Group):
             what = f"{queue}: {key} = {shown(key, found.value)}" + (
                 "" if key in own else f" ({found.origin})"
             )
-            store.settings.event("queue", None, what, actor=self._queue._actor, now_ms=now)
+            store.history.note("queue", None, what, actor=self._queue._actor, now_ms=now)
             self._queue._resume_without_breaker(now)
         self._queue._enqueuer.forget()
         return QueueChange(queue, key, found.value, origin=found.origin)
@@ -121,6 +121,6 @@ class Limits(Group):
             if not store.queues.set_limit(key, n) and n is None:
                 raise NothingMatched(f"limit: {key} has no limit (see `queuectl limit list`)")
             what = f"{key} = {'none' if n is None else n}"
-            store.settings.event("limit", None, what, actor=self._queue._actor, now_ms=now)
+            store.history.note("limit", None, what, actor=self._queue._actor, now_ms=now)
         note = f"Limit updated: {key} = {'none' if n is None else n}"
         return ActionResult("limit", (key,), notes=(note,))

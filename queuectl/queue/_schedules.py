@@ -129,9 +129,7 @@ class Schedule(Group):
 
     def _note(self, verb: str, name: str, detail: str = "") -> None:
         text = f"{verb} {name} {detail}".strip()
-        self._store.settings.event(
-            "schedule", None, text, actor=self._queue._actor, now_ms=processes.now_ms()
-        )
+        self._store.history.note("schedule", None, text, actor=self._queue._actor, now_ms=processes.now_ms())
 
     def _pause(self, name: str, *, paused: bool) -> ActionResult:
         from queuectl.cron import Cron

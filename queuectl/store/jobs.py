@@ -115,10 +115,6 @@ class Jobs:
         row = self._c.one("select seq from jobs where id = ?", (job_id,))
         return row[0] if row else None
 
-    def priority_of(self, seq: int) -> int:
-        """Return a job's priority."""
-        return int(self._c.rows("select priority from jobs where seq = ?", (seq,))[0][0])
-
     def holder(self, unique_key: str) -> str | None:
         """Return the id of the job that holds a unique key, or None (the predicate is the unique index's own)."""
         row = self._c.one(f"select id from jobs where unique_key = ? and {HOLDS_ITS_KEY}", (unique_key,))

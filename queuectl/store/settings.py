@@ -1,4 +1,4 @@
-"""Config, queues, control signals and events."""
+"""Config, queues and control signals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 from queuectl._sqlite import Connection
 from queuectl.settings import SETTINGS
-from queuectl.store.history import History
 
 
 class Settings:
-    """The tables `config`, `queues`, `control` and `events`."""
+    """The tables `config`, `queues` and `control`."""
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
@@ -88,16 +87,3 @@ class Settings:
             {"name": name, "value": value, "now": now_ms},
         )
         return int(rows[0][0])
-
-    def signal_state(self, name: str) -> tuple[int, str | None]:
-        """Return a control signal's generation (0 when never raised) and value."""
-        row = self._c.one("select generation, value from control where name = ?", (name,))
-        return (row[0], row[1]) if row else (0, None)
-
-    # --- events ---
-
-    def event(
-        self, verb: str, job_id: str | None = None, detail: str | None = None, *, actor: str, now_ms: int
-    ) -> None:
-        """Note what happened, and by whom: cli, panel, python or worker."""
-        History(self._c).note(verb, job_id, detail, actor=actor, now_ms=now_ms)

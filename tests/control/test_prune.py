@@ -162,7 +162,7 @@ def test_events_of_jobs_that_are_gone_go_at_the_same_age_and_others_stay(q):
     old = processes.now_ms() - 8 * DAY
     with q._store.write():
         for job, at in ((gone, old), (gone, old + 7 * DAY), (kept, old), (dead, old), (None, old)):
-            q._store.settings.event("cancel", job, actor="cli", now_ms=at)
+            q._store.history.note("cancel", job, actor="cli", now_ms=at)
     q.config.set("retention", "7d")
     settle(of_a_runner(q._store, tell=print))
     assert q._store.connection.rows("select job_id, at_ms from events where verb = 'cancel' order by seq") == [
