@@ -68,25 +68,28 @@ class Spool:
         if size > INLINE_MAX:
             text = os.pread(self.handle, INLINE_MAX, size - INLINE_MAX)
             kept = self._keep(place, size)
-            self._renew()
+            if not self._renew():
+                if kept and size <= self.cap:  # what was kept is the very file that must serve the next run
+                    os.unlink(place)
+                    kept = False
+                os.ftruncate(self.handle, 0)
             return Taken(size, text, os.path.basename(place) if kept else None)
         text = os.pread(self.handle, size, 0) if size else b""
-        if renew:
-            self._renew()
-        elif size:
+        if not (renew and self._renew()) and size:
             os.ftruncate(self.handle, 0)
         return Taken(size, text, None)
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Go on with a new file; return False, with the old one as it was, when there is no space for another."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
         try:
             new = self._open()
-        except OSError:  # no space for a new one: the old one, emptied, serves as well
-            os.ftruncate(self.handle, 0)
-            return
+        except OSError:
+            return False
         os.close(self.handle)
         self.handle = new
+        return True
 
     def _keep(self, place: str, size: int) -> bool:
         """Keep a large output, whole when it is within the cap, else its head and tail; return False when the disk has no space for it."""
