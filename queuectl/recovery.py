@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from queuectl import lifecycle, processes
 from queuectl.model import State
@@ -36,6 +36,7 @@ def recover(
     boot_id: str,
     started: Collection[tuple[int, int]] | None = None,
     predecessor: str | None = None,
+    runners: Sequence[Runner] | None = None,
     tell: Callable[[str], None] = lambda _: None,
     died: Callable[[str], None] = lambda _: None,
 ) -> int:
@@ -47,12 +48,13 @@ def recover(
         boot_id: this boot of the machine.
         started: the runs that `predecessor` had really started; its other claims are given back without a mark.
         predecessor: the runner whose place this one takes.
+        runners: those that are registered, for who has asked already.
         tell: called with a line for each job recovered.
         died: called with the id of each job that is dead now.
     """
     lease = store.settings.get("lease")
     total = 0
-    for runner in store.workers.runners():
+    for runner in store.workers.runners() if runners is None else runners:
         if runner.id == me or not is_dead(
             runner, host=processes.host(), boot_id=boot_id, lease_ms=lease, mono_ms=processes.mono_ms()
         ):

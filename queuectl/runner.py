@@ -323,8 +323,16 @@ class Runner:
         if now - self.pulse.peers < PEERS_S or self.space.is_short:  # a full disk silences the living too
             return False
         self.pulse.peers = now
-        self.has_peers = len(self.store.workers.runners()) > 1
-        if not recover(self.store, me=self.id, boot_id=self.boot, tell=self._tell, died=self.aftermath.died):
+        runners = self.store.workers.runners()
+        self.has_peers = len(runners) > 1
+        if not recover(
+            self.store,
+            me=self.id,
+            boot_id=self.boot,
+            runners=runners,
+            tell=self._tell,
+            died=self.aftermath.died,
+        ):
             return False
         self.backlog = True
         return True
