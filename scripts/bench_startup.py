@@ -46,9 +46,8 @@ def cpu_ms(words: list[str], folder: str) -> float:
     return 1000 * (used.ru_utime + used.ru_stime)
 
 
-def main() -> int:
-    """Measure, print a table, keep the figures."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 31
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Return the CPU times of each command, milliseconds, one a round."""
     took: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(rounds + 2):
@@ -56,6 +55,13 @@ def main() -> int:
                 spent = cpu_ms(words, folder)
                 if turn >= 2:  # the first rounds make the database and the byte code
                     took[name].append(spent)
+    return took
+
+
+def main() -> int:
+    """Measure, print a table, keep the figures."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 31
+    took = measure(rounds)
     medians = {name: statistics.median(times) for name, times in took.items()}
     ratios = {name: round(ms / medians[PYTHON], 1) for name, ms in medians.items()}
     print("| command | CPU, median of", rounds, "| times an empty interpreter |\n|---|---|---|")

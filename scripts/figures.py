@@ -15,6 +15,12 @@ from typing import Any
 FILE = Path(__file__).resolve().parent.parent / "docs" / "figures-foundation.json"
 
 
+def recorded(name: str) -> dict[str, Any]:
+    """Return one script's figures as last recorded; nothing when they never were."""
+    found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return found.get(name, {})
+
+
 def record(name: str, values: dict[str, Any]) -> None:
     """Put one script's figures into docs/figures-foundation.json, in the place of its former ones."""
     found = json.loads(FILE.read_text()) if FILE.exists() else {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benches.harness import ENV, QUEUECTL, Cost, Row, Sizes, alternate, commands, ratio, run
+from benches.harness import ENV, QUEUECTL, Cost, Row, Sizes, alternate, commands, rate, ratio, run
 
 Case = Callable[[Path], Cost]
 
@@ -155,7 +156,7 @@ def measure(sizes: Sizes) -> list[Row]:
         rows.append(
             Row(
                 f"{slots} workers, {n:,} × sleep 0.05",
-                sorted(shares)[len(shares) // 2],
+                statistics.median(shares),
                 min(shares),
                 max(shares),
                 "% of ideal",
@@ -171,32 +172,18 @@ def measure(sizes: Sizes) -> list[Row]:
 def _against_xargs(what: str, found: Mapping[str, list[Cost]], n: int, *, cpu: bool) -> list[Row]:
     theirs = found["xargs"]
     rows = []
-    for slots in [k for k in found if k != "xargs"]:
-        ours = found[slots]
-        detail = f"{n / sorted(c.wall_s for c in ours)[len(ours) // 2]:,.0f}/s, xargs {n / sorted(c.wall_s for c in theirs)[len(theirs) // 2]:,.0f}/s"
-        rows.append(
-            ratio(
-                f"{what}, {slots} workers, against xargs -P2",
-                [c.wall_s for c in ours],
-                [c.wall_s for c in theirs],
-                bar=1.05,
-                further=1.2,
-                speed=True,
-                detail=detail,
-            )
+    for slots, ours in found.items():
+        if slots == "xargs":
+            continue
+        speeds, costs = (
+            ([c.wall_s for c in ours], [c.wall_s for c in theirs]),
+            ([c.cpu_s for c in ours], [c.cpu_s for c in theirs]),
         )
+        detail = f"{rate(n, ours)}, xargs {rate(n, theirs)}"
+        rows.append(ratio(f"{what}, {slots} workers, against xargs -P2", *speeds, bar=1.05, further=1.2, speed=True, detail=detail))  # fmt: skip
         if cpu:
-            rows.append(
-                ratio(
-                    f"CPU of the same, {slots} workers",
-                    [c.cpu_s for c in ours],
-                    [c.cpu_s for c in theirs],
-                    bar=1.15,
-                    further=1.0,
-                    speed=False,
-                    detail=f"{sorted(c.cpu_s for c in ours)[len(ours) // 2] / n * 1e6:,.0f} µs a job",
-                )
-            )
+            detail = f"{statistics.median(costs[0]) / n * 1e6:,.0f} µs a job"
+            rows.append(ratio(f"CPU of the same, {slots} workers", *costs, bar=1.15, further=1.0, speed=False, detail=detail))  # fmt: skip
     return rows
 
 

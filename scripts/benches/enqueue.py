@@ -8,8 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benches.harness import Cost, Row, Sizes, alternate, amount, folder, ratio, worker
+from benches.harness import Cost, Row, Sizes, alternate, amount, folder, rate, ratio, worker
+
+if TYPE_CHECKING:
+    from queuectl.queue import Queue
 
 TABLE = "create table jobs (id text primary key, command text not null, state text not null, created_at real not null)"
 INSERT = "insert into jobs values (?, ?, 'pending', ?)"
@@ -29,41 +33,51 @@ def _timed(work: Callable[[], object]) -> Cost:
     return Cost(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def singles_plain(n: int) -> Callable[[Path], Cost]:
-    """n inserts, each a commit."""
+def plain(work: Callable[[sqlite3.Connection, int], object], n: int) -> Callable[[Path], Cost]:
+    """Work on a plain database."""
 
     def case(place: Path) -> Cost:
         connection = _plain(place)
-
-        def work() -> None:
-            for i in range(n):
-                connection.execute(INSERT, (f"id{i}", "echo hello", time.time()))
-
-        cost = _timed(work)
+        cost = _timed(lambda: work(connection, n))
         connection.close()
         return cost
 
     return case
 
 
-def singles_ours(n: int) -> Callable[[Path], Cost]:
-    """n enqueues."""
+def ours(work: Callable[[Queue, int], object], n: int) -> Callable[[Path], Cost]:
+    """Work on a queue that has been used before."""
 
     def case(place: Path) -> Cost:
         from queuectl.queue import Queue
 
         queue = Queue(place / "q" / "queue.db")
         queue.enqueue("true")
-
-        def work() -> None:
-            for _ in range(n):
-                queue.enqueue("echo hello")
-
-        cost = _timed(work)
+        cost = _timed(lambda: work(queue, n))
         queue.close()
         return cost
 
     return case
+
+
+def _inserts(connection: sqlite3.Connection, n: int) -> None:
+    for i in range(n):
+        connection.execute(INSERT, (f"id{i}", "echo hello", time.time()))
+
+
+def _insert_many(connection: sqlite3.Connection, n: int) -> None:
+    connection.execute("begin")
+    connection.executemany(INSERT, ((f"id{i}", "echo hello", time.time()) for i in range(n)))
+    connection.execute("commit")
+
+
+def _enqueues(queue: Queue, n: int) -> None:
+    for _ in range(n):
+        queue.enqueue("echo hello")
+
+
+def _enqueue_many(queue: Queue, n: int) -> None:
+    queue.enqueue_many("echo hello" for _ in range(n))
 
 
 def litequeue(n: int) -> Callable[[Path], Cost]:
@@ -86,39 +100,6 @@ def persistqueue(n: int) -> Callable[[Path], Cost]:
 
         queue = SQLiteQueue(str(place / "persist"), auto_commit=True)
         return _timed(lambda: [queue.put("echo hello") for _ in range(n)])
-
-    return case
-
-
-def batch_plain(n: int) -> Callable[[Path], Cost]:
-    """n rows by executemany in one transaction."""
-
-    def case(place: Path) -> Cost:
-        connection = _plain(place)
-
-        def work() -> None:
-            connection.execute("begin")
-            connection.executemany(INSERT, ((f"id{i}", "echo hello", time.time()) for i in range(n)))
-            connection.execute("commit")
-
-        cost = _timed(work)
-        connection.close()
-        return cost
-
-    return case
-
-
-def batch_ours(n: int) -> Callable[[Path], Cost]:
-    """n commands by enqueue_many."""
-
-    def case(place: Path) -> Cost:
-        from queuectl.queue import Queue
-
-        queue = Queue(place / "q" / "queue.db")
-        queue.status()
-        cost = _timed(lambda: queue.enqueue_many("echo hello" for _ in range(n)))
-        queue.close()
-        return cost
 
     return case
 
@@ -161,7 +142,7 @@ def _contention(seconds: float) -> tuple[float, float]:
 def measure(sizes: Sizes) -> list[Row]:
     """All of it."""
     n, rounds = sizes.singles, sizes.rounds
-    cases = {"plain": singles_plain(n), "ours": singles_ours(n)}
+    cases = {"plain": plain(_inserts, n), "ours": ours(_enqueues, n)}
     for name, module, case in (
         ("litequeue", "litequeue", litequeue(n)),
         ("persist-queue", "persistqueue", persistqueue(n)),
@@ -175,7 +156,7 @@ def measure(sizes: Sizes) -> list[Row]:
     theirs = [c.wall_s for c in found["plain"]]
     rows = [
         ratio("enqueue one by one, durable, against a plain sqlite3 insert (WAL, FULL)", [c.wall_s for c in found["ours"]], theirs, bar=0.75, further=0.9, speed=True,
-              detail=f"{n / sorted(c.wall_s for c in found['ours'])[rounds // 2]:,.0f}/s")
+              detail=rate(n, found["ours"]))
     ]  # fmt: skip
     rows += [
         ratio(
@@ -188,10 +169,12 @@ def measure(sizes: Sizes) -> list[Row]:
         for name in found
         if name not in ("plain", "ours")
     ]
-    found = alternate({"plain": batch_plain(sizes.batch), "ours": batch_ours(sizes.batch)}, rounds)
+    found = alternate(
+        {"plain": plain(_insert_many, sizes.batch), "ours": ours(_enqueue_many, sizes.batch)}, rounds
+    )
     rows.append(
         ratio(f"enqueue_many of {sizes.batch:,}, against executemany", [c.wall_s for c in found["ours"]], [c.wall_s for c in found["plain"]], bar=0.4, further=0.6, speed=True,
-              detail=f"{sizes.batch / sorted(c.wall_s for c in found['ours'])[rounds // 2]:,.0f}/s")
+              detail=rate(sizes.batch, found["ours"]))
     )  # fmt: skip
     waits, shares = zip(*[_contention(sizes.writers_s) for _ in range(max(1, rounds // 2))], strict=True)
     rows.append(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import platform
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -17,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
+
+import figures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -97,6 +96,11 @@ def ratio(
     pairs = [(t / o) if speed else (o / t) for o, t in zip(ours, theirs, strict=True)]
     sign = "×"
     return Row(what, statistics.median(pairs), min(pairs), max(pairs), sign, bar, further, speed, detail)
+
+
+def rate(n: int, costs: Sequence[Cost]) -> str:
+    """Return how many a second, by the median of the rounds."""
+    return f"{n / statistics.median(c.wall_s for c in costs):,.0f}/s"
 
 
 def amount(
@@ -212,23 +216,16 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3g}"
 
 
-def machine() -> str:
-    """Say where the figures come from."""
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {time.strftime('%Y-%m-%d')}"
-
-
 def write(rows: Sequence[Row], docs: Path) -> None:
-    """Put the table into docs/benchmarks.md between its marks, and the figures into docs/figures.json; rows of other parts are kept."""
-    store = docs / "figures.json"
-    kept = json.loads(store.read_text()) if store.exists() else {}
-    kept |= {r.what: r._asdict() | {"machine": machine()} for r in rows}
-    store.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    """Put the rows among the recorded figures, and the table of all that are recorded into docs/benchmarks.md between its marks."""
+    kept = figures.recorded("bench").get("rows", {})
+    kept |= {r.what: r._asdict() | {"machine": figures.machine()} for r in rows}
+    figures.record("bench", {"rows": kept})
     page = docs / "benchmarks.md"
-    text = page.read_text()
-    before, _, rest = text.partition(START)
+    before, _, rest = page.read_text().partition(START)
     _, _, after = rest.partition(END)
     known = [Row(**{k: v for k, v in row.items() if k != "machine"}) for row in kept.values()]
-    page.write_text(f"{before}{START}\n\n{machine()}\n\n{table(known)}\n\n{END}{after}")
+    page.write_text(f"{before}{START}\n\n{figures.machine()}\n\n{table(known)}\n\n{END}{after}")
 
 
 __all__ = [
