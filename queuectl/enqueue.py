@@ -290,25 +290,23 @@ def _jobs(flag: str, given: object) -> list[str]:
 def _jobs_of(rows: Sequence[Mapping[str, Any]], first: int) -> dict[str, Job]:
     """Return the jobs of rows just inserted, by id; `first` is the seq of the first."""
     found: dict[str, Job] = {}
-    like: list[tuple[str, Any]] = []
-    origin: Any = None
+    origin: Mapping[str, Any] | None = None
+    shared: list[tuple[str, Any]] | None = None
     for n, row in enumerate(rows):
         # Rows of bare commands share the objects in their columns; a job copied from another costs a third of one that is made.
         if origin is None or any(row[c] is not origin[c] for c in _TELLING):
-            job, origin = _job(row, first + n), row
-            like = [(f, getattr(job, f)) for f in _FIELDS if f not in ("seq", "id", "command")]
+            job, origin, shared = _job(row, first + n), row, None
+            made = job
         else:
+            shared = shared or [(f, getattr(made, f)) for f in _SHARED]
             job = object.__new__(Job)
-            for name, value in like:
+            for name, value in (*shared, ("seq", first + n), ("id", row["id"]), ("command", row["command"])):
                 _set(job, name, value)
-            _set(job, "seq", first + n)
-            _set(job, "id", row["id"])
-            _set(job, "command", row["command"])
         found[job.id] = job
     return found
 
 
-_FIELDS = tuple(f.name for f in fields(Job))
+_SHARED = tuple(f.name for f in fields(Job) if f.name not in ("seq", "id", "command"))
 _TELLING = tuple(c for c in INSERTED if c not in ("id", "command"))
 _set = object.__setattr__
 
