@@ -12,6 +12,9 @@
     ├── settings     config, control signals
     └── history      events: what happened, and by whom
 
+Beside them, made where they are asked for: `browse` (the panel's pages), `frames` (columns of whole tables), `trends` (runs and causes over time),
+`refile` (causes anew), `standing` (what a job waits for), `checks` (what `doctor` asks); `filters` says which jobs are meant.
+
 Methods that write expect to be called inside `store.write()`; one block is one transaction.
 """
 
