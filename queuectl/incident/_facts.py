@@ -18,7 +18,6 @@ BUCKETS = 48
 SAMPLE_LINES = 12
 SAMPLE_BYTES = 16_384
 LINE_CHARS = 400
-NEWEST = 1_000_000  # failed runs that the timeline is drawn from, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def gather(
     held = trends.jobs_by_sig(sigs)
     lines: dict[str, list[int]] = {s: [0] * BUCKETS for s in sigs}
     others = [0] * BUCKETS
-    for sig, bucket, n in trends.failures_over_time(start, end, buckets=BUCKETS, newest=NEWEST):
+    for sig, bucket, n in trends.failures_over_time(start, end, buckets=BUCKETS):
         lines.get(sig, others)[bucket] += n
     groups = tuple(
         Group(c, held[c.sig].get(State.DEAD, 0), held[c.sig].get(State.FAILED, 0), tuple(lines[c.sig]), _sample(store, trends, c.sig))

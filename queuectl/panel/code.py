@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-LISTED = 200  # ids written out; more are named by the filter that chose them
+AS_LIST = 20  # more ids than these are given as one argument
 
 
 def call(verb: str, *args: object, **kwargs: object) -> str:
@@ -15,13 +15,9 @@ def call(verb: str, *args: object, **kwargs: object) -> str:
 
 
 def on_ids(verb: str, ids: Iterable[str], **kwargs: object) -> str:
-    """Return the call on a list of ids; a long list is given as one argument, an unwieldy one by its beginning."""
+    """Return the call on ids, every one of them, so that it can be run; many are given as one list."""
     listed = list(ids)
-    if len(listed) > LISTED:
-        head = ", ".join(repr(i) for i in listed[:3])
-        rest = "".join(f", {k}={v!r}" for k, v in kwargs.items() if v is not None)
-        return f"q.{verb}([{head}, …]{rest})  # {len(listed):,} ids"
-    return call(verb, *listed, **kwargs)
+    return call(verb, *([listed] if len(listed) > AS_LIST else listed), **kwargs)
 
 
 def on_filter(verb: str, query: str, **kwargs: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ COMMAND = 400
 OUTPUT_CHARS = 100_000
 BUCKETS = 24
 SPARK = 30  # minutes
+CAUSES = 20
+SAMPLE = 4000  # failed runs whose commands are read for the map of commands over time
 
 # Which buttons apply to a job, by its state: the table of transitions has the last word.
 CAN: dict[str, tuple[str, ...]] = {
@@ -183,28 +186,28 @@ def failures(store: Store, view: View, *, now_ms: int) -> Data:
     """Return the causes of failures in the window, most frequent first, with their trend, and commands over time."""
     trends = Trends(store.connection)
     since = now_ms - WINDOWS_MS[view.window] if WINDOWS_MS[view.window] else 0
-    causes, failed = trends.causes(since), trends.failing_runs(since)
-    start = since or min((c.first_seen_ms for c in causes), default=now_ms - 3_600_000)
-    sigs = [c.sig for c in causes]
-    now_held, first = trends.jobs_by_sig(sigs), trends.first_seen(sigs)
+    causes = trends.failures(since)
+    start = since or min((first for *_, first, _, _ in causes), default=now_ms - 3_600_000)
+    total, shown = sum(n for _, _, n, *_ in causes), causes[:CAUSES]
+    sigs = [sig for sig, *_ in shown]
+    now_held, first_seen = trends.jobs_by_sig(sigs), trends.first_seen(sigs)
     trend = _trend(trends.failures_over_time(start, now_ms, buckets=BUCKETS))
-    total = sum(c.count for c in causes) or 1
     out, cumulated = [], 0
-    for cause in causes:
-        cumulated += cause.count
-        held = now_held.get(cause.sig, {})
-        seen = first.get(cause.sig, cause.first_seen_ms)
+    for sig, template, n, jobs, first, last, wasted in shown:
+        cumulated += n
+        held, seen = now_held.get(sig, {}), first_seen.get(sig, first)
+        example, line, commands = trends.example(sig)
         out.append({
-            "sig": cause.sig, "message": display.preview(cause.message or cause.example_line or cause.sig, 300), "count": cause.count, "jobs": cause.jobs,
-            "share": cause.count / total, "cum": cumulated / total, "first": cause.first_seen_ms, "last": cause.last_seen_ms,
-            "new": bool(seen and since and seen >= start + (now_ms - start) // 2), "trend": trend.get(cause.sig, [0] * BUCKETS),
-            "dead": held.get(State.DEAD, 0), "failed": held.get(State.FAILED, 0), "example": cause.example_job,
-            "line": display.preview(cause.example_line or "", 400), "wasted": cause.wasted_ms,
-            "commands": [display.preview(c, 120) for c in cause.commands],
+            "sig": sig, "message": display.preview(template or line or sig, 300), "count": n, "jobs": jobs,
+            "share": n / total, "cum": cumulated / total, "first": first, "last": last,
+            "new": bool(seen and since and seen >= start + (now_ms - start) // 2), "trend": trend.get(sig, [0] * BUCKETS),
+            "dead": held.get(State.DEAD, 0), "failed": held.get(State.FAILED, 0), "example": example,
+            "line": display.preview(line or "", 400), "wasted": wasted, "commands": [display.preview(c, 120) for c in commands],
         })  # fmt: skip
+    every = max(1, -(-total // SAMPLE))
     return {
-        "window": view.window, "start": start, "end": now_ms, "causes": out, "runs": len(failed),
-        "heat": _heat(failed, start, now_ms), "opened": view.cause,
+        "window": view.window, "start": start, "end": now_ms, "causes": out, "runs": total, "left_out": len(causes) - len(shown),
+        "heat": _heat(trends.failed_commands(since, every=every), start, now_ms) | {"every": every}, "opened": view.cause,
     }  # fmt: skip
 
 
@@ -219,9 +222,9 @@ def _bucket(at: int, start: int, end: int) -> int:
     return max(0, min(BUCKETS - 1, (at - start) * BUCKETS // max(1, end - start)))
 
 
-def _heat(failed: Sequence[tuple[str, int, str]], start: int, end: int, *, rows: int = 8) -> Data:
+def _heat(failed: Sequence[tuple[int, str]], start: int, end: int, *, rows: int = 8) -> Data:
     cells: dict[str, list[int]] = {}
-    for _, at, command in failed:
+    for at, command in failed:
         cells.setdefault(program(command), [0] * BUCKETS)[_bucket(at, start, end)] += 1
     names = sorted(cells, key=lambda n: (-sum(cells[n]), n))[:rows]
     return {"names": names, "cells": [cells[n] for n in names], "left_out": max(0, len(cells) - rows)}
@@ -274,20 +277,22 @@ def workers(store: Store, crew: Sequence[Worker], view: View, *, now_ms: int) ->
 
 
 def activity(store: Store, view: View, *, now_ms: int) -> Data:
-    """Return what happened, newest first, and how long jobs waited and ran."""
+    """Return what happened, newest first, how many runs ended, and how long the newest of them waited and ran."""
     trends = Trends(store.connection)
     since = now_ms - WINDOWS_MS[view.window] if WINDOWS_MS[view.window] else 0
     recent = trends.recent_runs(since)
     events = trends.events(before=view.before, limit=100)
-    start = since or min((r[0] for r in recent), default=now_ms - 3_600_000)
-    ended = {"ok": [0] * BUCKETS, "bad": [0] * BUCKETS}
-    for at, _, outcome, _ in recent:
-        ended["ok" if outcome == "ok" else "bad"][_bucket(at, start, now_ms)] += 1
+    start = since or trends.first_end_ms() or now_ms - 3_600_000
+    edges = [start + (now_ms - start) * i // BUCKETS for i in range(BUCKETS)] + [now_ms + 1]
+    ended = [trends.finished_between(low, high) for low, high in pairwise(edges)]
+    bad = [0] * BUCKETS
+    for _, bucket, n in trends.failures_over_time(start, now_ms, buckets=BUCKETS):
+        bad[bucket] += n
     return {
         "events": [_shown([s, at, who, verb, job, display.preview(note, 200) if note else None]) for s, at, who, verb, job, note in events],
         "before": view.before, "next": events[-1][0] if len(events) == 100 else None,
-        "start": start, "end": now_ms, "window": view.window, "runs": len(recent), "capped": len(recent) >= 20_000,
-        "ended": ended,
+        "start": start, "end": now_ms, "window": view.window, "runs": sum(ended), "sample": len(recent),
+        "ended": {"ok": [max(0, n - b) for n, b in zip(ended, bad, strict=True)], "bad": bad},
         "waits": spread([r[3] for r in recent if r[3] is not None]),
         "durations": spread([r[1] for r in recent if r[1] is not None]),
     }  # fmt: skip
@@ -332,6 +337,8 @@ def _kind(item: settings.Setting) -> str:
         return "flag"
     if isinstance(item.default, int) and item.name in ("max-retries", "priority", "max-interruptions"):
         return "whole"
+    if item.name.startswith("on-") or item.name in ("retry-on", "no-retry-on", "cause-rules"):
+        return "line"  # commands and lists want room
     return "text"
 
 

@@ -1,29 +1,23 @@
-"""What charts and reports are drawn from: runs over time, causes of failures, events. Reads only, and never without a limit."""
+"""What charts and reports are drawn from: runs over time, causes of failures, events. Reads only."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from queuectl._sqlite import Connection
 from queuectl.model import State
 
-
-@dataclass(frozen=True, slots=True)
-class CauseRow:
-    """The failed runs that share a cause."""
-
-    sig: str
-    message: str
-    count: int
-    jobs: int
-    first_seen_ms: int
-    last_seen_ms: int
-    wasted_ms: int
-    example_job: str | None
-    example_line: str | None
-    commands: tuple[str, ...]
+# Every cause that failed runs are filed under, by one seek of the index each, however many runs there are.
+_SIGS = """with recursive sigs (sig) as (
+    select min(error_sig) from runs indexed by runs_failures where error_sig is not null
+    union all
+    select (select min(error_sig) from runs indexed by runs_failures where error_sig is not null and error_sig > sig)
+    from sigs where sig is not null)"""
+# Their runs since a moment: read from the index of failed runs alone, so that a million good runs cost nothing.
+_FAILED = (
+    "sigs cross join runs indexed by runs_failures on runs.error_sig = sig and runs.finished_at_ms >= :since"
+)
 
 
 class Trends:
@@ -44,7 +38,7 @@ class Trends:
         )
 
     def recent_runs(
-        self, since_ms: int, *, limit: int = 20_000
+        self, since_ms: int, *, limit: int = 10_000
     ) -> list[tuple[int, int | None, str, int | None]]:
         """Return the newest runs: (ended, run time, outcome, time from enqueue to the first start), ms; newest first."""
         return self._c.rows(
@@ -56,42 +50,33 @@ class Trends:
             {"since": since_ms, "limit": limit},
         )
 
-    def failing_runs(self, since_ms: int, *, limit: int = 10_000) -> list[tuple[str, int, str]]:
-        """Return the failed runs that have a cause, newest first: (sig, ended ms, start of the command)."""
+    def first_end_ms(self) -> int | None:
+        """Return when the oldest run that is kept has ended, or None."""
+        row = self._c.one("select min(finished_at_ms) from runs")
+        return row[0] if row else None
+
+    def failed_commands(self, since_ms: int, *, every: int = 1) -> list[tuple[int, str]]:
+        """Return failed runs that have a cause: (ended ms, start of the command), no order.
+
+        Args:
+            since_ms: those that ended then or later.
+            every: only the runs of about one job in so many, spread evenly over all of them.
+        """
         return self._c.rows(
-            """select runs.error_sig, runs.finished_at_ms, substr(jobs.command, 1, 400)
-               from runs join jobs on jobs.seq = runs.job
-               where runs.finished_at_ms >= :since and runs.error_sig is not null
-               order by runs.finished_at_ms desc limit :limit""",
-            {"since": since_ms, "limit": limit},
+            f"""{_SIGS}
+                select runs.finished_at_ms, substr(jobs.command, 1, 400) from {_FAILED} join jobs on jobs.seq = runs.job
+                where (runs.job * 2654435761 >> 16) % :every = 0""",
+            {"since": since_ms, "every": every},
         )
 
-    def failures_over_time(
-        self, since_ms: int, end_ms: int, *, buckets: int, newest: int = 50_000
-    ) -> list[tuple[str, int, int]]:
+    def failures_over_time(self, since_ms: int, end_ms: int, *, buckets: int) -> list[tuple[str, int, int]]:
         """Return how often each cause was met in each of so many equal spans of time: (sig, bucket, count)."""
         return self._c.rows(
-            """select error_sig, min(:buckets - 1, max(0, (finished_at_ms - :since) * :buckets / :span)) as bucket, count(*)
-               from (select error_sig, finished_at_ms from runs where finished_at_ms >= :since and error_sig is not null
-                     order by finished_at_ms desc limit :newest)
-               group by error_sig, bucket order by error_sig, bucket""",
-            {"since": since_ms, "span": max(1, end_ms - since_ms), "buckets": buckets, "newest": newest},
+            f"""{_SIGS}
+                select sig, min(:buckets - 1, max(0, (finished_at_ms - :since) * :buckets / :span)) as bucket, count(*)
+                from {_FAILED} group by sig, bucket order by sig, bucket""",
+            {"since": since_ms, "span": max(1, end_ms - since_ms), "buckets": buckets},
         )
-
-    def causes(self, since_ms: int, *, limit: int = 20, newest: int = 50_000) -> list[CauseRow]:
-        """Return the causes of the newest failed runs since a moment, the most frequent first, with their latest example."""
-        rows = self._c.rows(
-            """with failed as (
-                 select job, run, error_sig, started_at_ms, finished_at_ms from runs
-                 where finished_at_ms >= :since and error_sig is not null
-                 order by finished_at_ms desc limit :newest)
-               select failed.error_sig, coalesce(causes.template, ''), count(*), count(distinct job), min(finished_at_ms),
-                 max(finished_at_ms), coalesce(sum(finished_at_ms - started_at_ms), 0)
-               from failed left join causes on causes.sig = failed.error_sig
-               group by failed.error_sig order by count(*) desc, failed.error_sig limit :limit""",
-            {"since": since_ms, "limit": limit, "newest": newest},
-        )
-        return [CauseRow(r[0], r[1], r[2], r[3], r[4], r[5], r[6], *self._example(r[0])) for r in rows]
 
     def failures(self, since_ms: int) -> list[tuple[str, str, int, int, int, int, int]]:
         """Return every cause of the failed runs since a moment, the most frequent first.
@@ -99,13 +84,14 @@ class Trends:
         Each is (sig, template, runs, jobs, first ms, last ms, wasted ms). Reads the index of failed runs only.
         """
         return self._c.rows(
-            """with failed as (
-                 select error_sig, count(*) as n, count(distinct job) as jobs, min(finished_at_ms) as first, max(finished_at_ms) as last,
-                   coalesce(sum(finished_at_ms - started_at_ms), 0) as wasted
-                 from runs indexed by runs_failures where error_sig is not null and finished_at_ms >= ? group by error_sig)
-               select error_sig, coalesce(template, ''), n, jobs, first, last, wasted from failed left join causes on sig = error_sig
-               order by n desc, error_sig""",
-            (since_ms,),
+            f"""{_SIGS}, failed as (
+                  select sig, count(*) as n, count(distinct job) as jobs, min(finished_at_ms) as first, max(finished_at_ms) as last,
+                    coalesce(sum(finished_at_ms - started_at_ms), 0) as wasted
+                  from {_FAILED} group by sig)
+                select failed.sig, coalesce(template, ''), n, jobs, first, last, wasted
+                from failed left join causes on causes.sig = failed.sig
+                order by n desc, failed.sig""",
+            {"since": since_ms},
         )
 
     def example(self, sig: str) -> tuple[str | None, str | None, tuple[str, ...]]:

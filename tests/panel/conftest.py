@@ -64,3 +64,16 @@ def ask(control: Controller) -> Callable[..., dict[str, Any]]:
         return answer
 
     return send
+
+
+@pytest.fixture
+def until_gone() -> Callable[[Any], None]:
+    """Wait until a queue has no worker left."""
+
+    def wait(queue: Any) -> None:
+        end = time.monotonic() + 20
+        while queue.workers():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.02)
+
+    return wait

@@ -31,7 +31,7 @@ GOOD = [
     "python etl.py --table orders --part {n}",
     "bin/thumbnail images/{n}.png --size 400",
     "make -C docs html",
-    "rsync -a data/{n}/ backup/{n}/",
+    "rsync -a --delete --exclude '.git' --exclude '*.tmp' data/{n}/ backup@vault.example.com:/srv/backup/nightly/região-{n}/",
     "python score.py --model v{n} --out scores/{n}.parquet",
 ]
 HOSTILE = "<img src=x onerror=window.PWNED=1><script>window.PWNED=2</script> \x1b]8;;http://evil/\x07click\x1b]8;;\x07 \u202etxt.exe $x^2$ </pre>"

@@ -13,8 +13,9 @@ export function makeActivity(ctx) {
     h("thead", {}, h("tr", {}, ["When", "By", "What", "Job", "Note"].map((text) => h("th", { scope: "col", text })))), body);
   const empty = h("div", { class: "qp-emptybox" }, h("p", { class: "qp-empty-title", text: "Nothing has happened yet" }));
   const first = button("Newest", () => ctx.look({ before: null })), older = button("Older", () => ctx.look({ before: ctx.model.get("body").next }));
+  const pager = h("nav", { class: "qp-pager", "aria-label": "Pages of events" }, h("span", { class: "qp-grow" }), h("span", { class: "qp-btns" }, first, older));
   const node = h("div", { class: "qp-activity" }, h("div", { class: "qp-toolbar" }, lead, h("span", { class: "qp-grow" }), windowBox),
-    h("div", { class: "qp-charts" }, ended, waits, took), table, empty, h("nav", { class: "qp-pager", "aria-label": "Pages of events" }, h("span", { class: "qp-grow" }), h("span", { class: "qp-btns" }, first, older)));
+    h("div", { class: "qp-charts" }, ended, waits, took), table, empty, pager);
   let drawn = "";
 
   function update() {
@@ -24,11 +25,12 @@ export function makeActivity(ctx) {
     const charts = JSON.stringify([data.ended, data.waits, data.durations, ctx.resized]);
     if (charts !== drawn) drawCharts(data);
     drawn = charts;
-    setText(lead, `${plural(data.runs, "run")} ended${data.capped ? " (the newest 20,000)" : ""}`);
+    setText(lead, `${plural(data.runs, "run")} ended`);
     table.hidden = !data.events.length;
     empty.hidden = data.events.length > 0;
     first.disabled = !data.before;
     older.disabled = !data.next;
+    pager.hidden = first.disabled && older.disabled;
     body.replaceChildren(...data.events.map(([, at, who, verb, job, note]) => h("tr", {},
       h("td", { class: "qp-num qp-nowrap", text: moment(at) }), h("td", { text: who }), h("td", { text: verb }),
       h("td", {}, job ? h("button", { type: "button", class: "qp-link", text: job, on: { click: () => ctx.look({ tab: "jobs", query: `id:${job}`, open: job }) } }) : ""),
@@ -36,9 +38,10 @@ export function makeActivity(ctx) {
   }
 
   function drawCharts(data) {
-    ended.replaceChildren(h("figcaption", {}, "Runs that ended ", h("span", { class: "qp-legend" }, h("i", { class: "qp-key-ok", "aria-hidden": "true" }), "completed ", h("i", { class: "qp-key-bad", "aria-hidden": "true" }), "failed")), stacked(data.ended.ok, data.ended.bad, data.start, data.end, roomIn(ended)));
-    waits.replaceChildren(h("figcaption", { text: "Wait for the first start" }), spreadChart(data.waits, "Wait for the first start", roomIn(waits)));
-    took.replaceChildren(h("figcaption", { text: "Run time" }), spreadChart(data.durations, "Run time", roomIn(took)));
+    const newest = data.sample < data.runs ? ` (the newest ${num(data.sample)} runs)` : "";
+    ended.replaceChildren(h("figcaption", {}, "Runs that ended ", h("span", { class: "qp-legend" }, h("i", { class: "qp-key-ok", "aria-hidden": "true" }), "not failed ", h("i", { class: "qp-key-bad", "aria-hidden": "true" }), "failed")), stacked(data.ended.ok, data.ended.bad, data.start, data.end, roomIn(ended)));
+    waits.replaceChildren(h("figcaption", { text: `Wait for the first start${newest}` }), spreadChart(data.waits, "Wait for the first start", roomIn(waits)));
+    took.replaceChildren(h("figcaption", { text: `Run time${newest}` }), spreadChart(data.durations, "Run time", roomIn(took)));
   }
   return { node, update };
 }

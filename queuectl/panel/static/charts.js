@@ -1,6 +1,6 @@
 // Small charts as inline SVG. Each has a name for those who cannot see it, and numbers beside it for those who want them.
 
-import { h, s, num, span, plural, tickLabel } from "./dom.js";
+import { h, s, num, span, plural, percentOf, tickLabel } from "./dom.js";
 
 export function sparkline(values, { width = 96, height = 22, label, cls = "" }) {
   const top = Math.max(1, ...values), step = width / values.length;
@@ -19,10 +19,10 @@ export function stacked(ok, bad, start, end, width) {
   const bars = ok.map((v, i) => {
     const a = (v / top) * (low - 6), b = (bad[i] / top) * (low - 6), x = left + i * step + 1;
     const from = start + ((end - start) / ok.length) * i;
-    return s("g", {}, s("title", { text: `${tickLabel(from, end - start)}: ${num(v)} completed, ${num(bad[i])} failed` }),
+    return s("g", {}, s("title", { text: `${tickLabel(from, end - start)}: ${num(v)} not failed, ${num(bad[i])} failed` }),
       s("rect", { x, y: low - a, width: step - 2, height: a, class: "qp-bar-ok" }), s("rect", { x, y: low - a - b, width: step - 2, height: b, class: "qp-bar-bad" }));
   });
-  return s("svg", { class: "qp-chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Runs that ended over time: ${plural(sum(ok), "completed run")}, ${num(sum(bad))} failed` },
+  return s("svg", { class: "qp-chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Runs that ended over time: ${num(sum(ok))} not failed, ${num(sum(bad))} failed` },
     s("line", { x1: left, x2: width, y1: low + 0.5, y2: low + 0.5, class: "qp-axis" }), s("line", { x1: left, x2: width, y1: 6.5, y2: 6.5, class: "qp-grid-line" }),
     s("text", { x: left - 6, y: 10, class: "qp-tick", "text-anchor": "end", text: num(top) }), s("text", { x: left - 6, y: low + 3, class: "qp-tick", "text-anchor": "end", text: "0" }),
     bars, timeTicks(left, width, height - 5, start, end));
@@ -65,37 +65,52 @@ function edgeLabel(ms) {
   return ms < 3600000 ? `${Math.round(ms / 60000)} min` : "1 h";
 }
 
-// Commands down, time across; the darker, the more failures.
-export function heatMap(heat, start, end, room) {
-  const columns = heat.cells[0]?.length || 1, left = Math.min(176, Math.floor(room * 0.34)), cell = Math.min(36, (room - left) / columns), tall = 20, width = left + columns * cell, height = heat.names.length * tall + 20;
-  const top = Math.max(1, ...heat.cells.flat());
-  const total = heat.cells.map(sum);
-  return s("svg", { class: "qp-chart qp-heat", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Failures by command over time: " + heat.names.map((n, i) => `${n} ${total[i]}`).join(", ") },
-    heat.names.map((name, row) => [
-      s("text", { x: left - 8, y: row * tall + 14, class: "qp-tick qp-heat-name", "text-anchor": "end", text: name.length > left / 7 ? name.slice(0, Math.floor(left / 7) - 1) + "…" : name }),
-      heat.cells[row].map((n, column) => {
+// Commands down, time across; the stronger the colour, the more failures.
+const heat = (n, top) => (n ? (0.22 + 0.78 * Math.sqrt(n / top)).toFixed(3) : null);
+
+export function heatMap({ names, cells, every }, start, end, room) {
+  const columns = cells[0]?.length || 1, left = Math.min(176, Math.floor(room * 0.34)), cell = Math.min(36, (room - left) / columns), tall = 20, width = left + columns * cell, height = names.length * tall + 20;
+  const top = Math.max(1, ...cells.flat()), letters = Math.floor((left - 8) / 7);
+  const many = (n) => (every > 1 ? `about ${plural(n * every, "failure")}` : plural(n, "failure"));
+  return s("svg", { class: "qp-chart qp-heat", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Failures by command over time: " + names.map((n, i) => `${n} ${num(sum(cells[i]) * every)}`).join(", ") },
+    names.map((name, row) => [
+      s("text", { x: left - 8, y: row * tall + 14, class: "qp-tick qp-heat-name", "text-anchor": "end", text: name.length > letters ? name.slice(0, letters - 1) + "…" : name }, s("title", { text: `${name}: ${many(sum(cells[row]))}` })),
+      cells[row].map((n, column) => {
         const from = start + ((end - start) / columns) * column;
-        return s("rect", { x: left + column * cell + 1, y: row * tall + 1, width: cell - 2, height: tall - 2, rx: 2, class: n ? "qp-hot" : "qp-cold", "fill-opacity": n ? (0.2 + 0.8 * Math.sqrt(n / top)).toFixed(3) : null },
-          s("title", { text: `${name}, ${tickLabel(from, end - start)}: ${plural(n, "failure")}` }));
+        return s("rect", { x: left + column * cell + 1, y: row * tall + 1, width: cell - 2, height: tall - 2, rx: 2, class: n ? "qp-hot" : "qp-cold", "fill-opacity": heat(n, top) },
+          s("title", { text: `${name}, from ${tickLabel(from, end - start)}: ${n ? many(n) : "no failure"}` }));
       }),
     ]),
     timeTicks(left, width, height - 3, start, end));
 }
 
-// Of the causes: one bar each, and the line of what they add up to.
-export function paretoChart(causes, width) {
-  const height = 164, low = 140, left = 34, right = 44;
-  const shown = causes.slice(0, 12), top = Math.max(1, ...shown.map((c) => c.count)), step = Math.min(110, (width - left - right) / shown.length), full = low - 10;
-  const x = (i) => left + i * step;
-  const points = shown.map((c, i) => `${(x(i) + step / 2).toFixed(1)},${(low - c.cum * full).toFixed(1)}`).join(" ");
-  const edge = x(shown.length);
-  return s("svg", { class: "qp-chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Causes by frequency: the first explains ${Math.round((shown[0]?.share || 0) * 100)} % of failed runs, the first three ${Math.round((shown[Math.min(2, shown.length - 1)]?.cum || 0) * 100)} %` },
-    s("line", { x1: left, x2: edge, y1: low + 0.5, y2: low + 0.5, class: "qp-axis" }), s("line", { x1: left, x2: edge, y1: low - full + 0.5, y2: low - full + 0.5, class: "qp-grid-line" }),
-    s("text", { x: left - 6, y: low - full + 4, class: "qp-tick", "text-anchor": "end", text: num(top) }), s("text", { x: left - 6, y: low + 3, class: "qp-tick", "text-anchor": "end", text: "0" }),
-    s("text", { x: edge + 6, y: low - full + 4, class: "qp-tick", text: "100 %" }),
+// What the colours stand for: from one failure to the most in a field.
+export function heatLegend({ cells, every }) {
+  const top = Math.max(1, ...cells.flat()), about = every > 1 ? "about " : "";
+  const steps = [...new Set([1, Math.ceil(top / 4), Math.ceil(top / 2), top])];
+  return h("span", { class: "qp-legend" }, num(every > 1 ? every : 1),
+    s("svg", { class: "qp-key-heat", width: steps.length * 14, height: 10, viewBox: `0 0 ${steps.length * 14} 10`, "aria-hidden": "true" }, steps.map((n, i) => s("rect", { x: i * 14, y: 0, width: 13, height: 10, rx: 1, class: "qp-hot", "fill-opacity": heat(n, top) }))),
+    `${about}${num(top * every)}`);
+}
+
+// Of the causes: one bar each with its number, and the line of what they add up to; bars and line have the same scale.
+export function paretoChart(causes, total, width) {
+  const height = 164, low = 140, left = 44, right = 44, full = low - 10;
+  const shown = causes.slice(0, 12), step = Math.min(110, (width - left - right) / shown.length), gap = Math.min(5, step * 0.12);
+  const x = (i) => left + i * step, y = (part) => low - part * full, edge = x(shown.length);
+  const points = shown.map((c, i) => `${(x(i) + step / 2).toFixed(1)},${y(c.cum).toFixed(1)}`).join(" ");
+  return s("svg", { class: "qp-chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Causes by frequency: the first explains ${percentOf(shown[0]?.share || 0)} of ${plural(total, "failed run")}, the first three ${percentOf(shown[Math.min(2, shown.length - 1)]?.cum || 0)}` },
+    s("line", { x1: left, x2: edge, y1: low + 0.5, y2: low + 0.5, class: "qp-axis" }),
+    [0.5, 1].map((part) => [
+      s("line", { x1: left, x2: edge, y1: Math.round(y(part)) + 0.5, y2: Math.round(y(part)) + 0.5, class: "qp-grid-line" }),
+      s("text", { x: left - 6, y: y(part) + 4, class: "qp-tick", "text-anchor": "end", text: num(Math.round(total * part)) }),
+      s("text", { x: edge + 6, y: y(part) + 4, class: "qp-tick", text: `${part * 100} %` }),
+    ]),
+    s("text", { x: left - 6, y: low + 3, class: "qp-tick", "text-anchor": "end", text: "0" }),
     shown.map((c, i) => [
-      s("rect", { x: x(i) + 5, y: low - (c.count / top) * full, width: step - 10, height: (c.count / top) * full, class: "qp-bar-bad", rx: 1 }, s("title", { text: `${c.message}: ${plural(c.count, "failed run")}` })),
+      s("rect", { x: x(i) + gap, y: Math.min(y(c.share), low - 1), width: step - 2 * gap, height: Math.max(1, c.share * full), class: "qp-bar-bad", rx: 1 }, s("title", { text: `${c.message}: ${plural(c.count, "failed run")}` })),
+      i > 0 && c.cum - c.share > 0.12 && s("text", { x: x(i) + step / 2, y: Math.min(y(c.share), low - 1) - 4, class: "qp-tick", "text-anchor": "middle", text: num(c.count) }),
       s("text", { x: x(i) + step / 2, y: height - 8, class: "qp-tick", "text-anchor": "middle", text: i + 1 }),
     ]),
-    s("polyline", { points, class: "qp-line" }), shown.map((c, i) => s("circle", { cx: x(i) + step / 2, cy: low - c.cum * full, r: 2.5, class: "qp-line-dot" }, s("title", { text: `the first ${i + 1}: ${Math.round(c.cum * 100)} %` }))));
+    s("polyline", { points, class: "qp-line" }), shown.map((c, i) => s("circle", { cx: x(i) + step / 2, cy: y(c.cum), r: 3, class: "qp-line-dot" }, s("title", { text: `the first ${i + 1}: ${percentOf(c.cum)}` }))));
 }

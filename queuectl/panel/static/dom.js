@@ -82,6 +82,8 @@ export function bytes(n) {
   return `${n} B`;
 }
 
+// A share of a whole; what is little is not nothing.
+export const percentOf = (part) => (part > 0 && part < 0.01 ? "< 1 %" : `${Math.round(part * 100)} %`);
 export const percent = ([done, total]) => Math.max(0, Math.min(100, Math.round((100 * done) / total)));
 
 // How far a running job says it is; `qpTo` moves it.

@@ -1,7 +1,7 @@
 // The tab Failures: of so many failed runs, which few causes; then retry one cause once it is fixed.
 
-import { h, setText, num, plural, span, age, brief, select, button, moment, roomIn } from "./dom.js";
-import { paretoChart, heatMap, sparkline } from "./charts.js";
+import { h, setText, num, plural, percentOf, span, age, brief, select, button, moment, roomIn } from "./dom.js";
+import { paretoChart, heatMap, heatLegend, sparkline } from "./charts.js";
 import { perform } from "./confirm.js";
 import { renderAnsi } from "./ansi.js";
 
@@ -12,9 +12,11 @@ export function makeFailures(ctx) {
   const lead = h("p", { class: "qp-lead" });
   const pareto = h("figure", { class: "qp-figure" }), heat = h("figure", { class: "qp-figure" });
   const list = h("ol", { class: "qp-causes", "aria-label": "Causes of failures, most frequent first" });
+  const titles = h("div", { class: "qp-cause-titles", "aria-hidden": "true" }, ["#", "Cause", "Trend", "Runs", "Share", "Last seen"].map((text, i) => h("span", { text, class: i > 2 ? "qp-right" : null })));
+  const more = h("p", { class: "qp-quiet qp-more", hidden: true });
   const none = h("div", { class: "qp-emptybox", hidden: true }, h("p", { class: "qp-empty-title", text: "No failures in this window" }), h("p", { text: "Choose a longer one to look further back." }));
   const charts = h("div", { class: "qp-charts" }, pareto, heat);
-  const node = h("div", { class: "qp-failures" }, h("div", { class: "qp-toolbar" }, lead, h("span", { class: "qp-grow" }), windowBox), charts, none, list);
+  const node = h("div", { class: "qp-failures" }, h("div", { class: "qp-toolbar" }, lead, h("span", { class: "qp-grow" }), windowBox), charts, none, titles, list, more);
   const items = new Map();
   let drawn = "";
 
@@ -24,15 +26,17 @@ export function makeFailures(ctx) {
     if (body.tab !== "failures") return;
     const key = JSON.stringify([body.causes, body.heat, ctx.resized]);
     none.hidden = body.causes.length > 0;
-    charts.hidden = list.hidden = !body.causes.length;
+    charts.hidden = list.hidden = titles.hidden = !body.causes.length;
+    more.hidden = !body.left_out;
+    setText(more, `and ${plural(body.left_out, "more cause")}, each less frequent than these`);
     if (key === drawn && body.window === view.window) return drawItems(body, view);
     drawn = key;
     const first = body.causes[0];
-    const total = body.causes.reduce((a, c) => a + c.count, 0);
-    setText(lead, first ? `${plural(total, "failed run")}, ${plural(body.causes.length, "cause")}; the first explains ${Math.round(first.share * 100)} %` : "");
+    setText(lead, first ? `${plural(body.runs, "failed run")}, ${plural(body.causes.length + body.left_out, "cause")}; the first explains ${percentOf(first.share)}` : "");
     if (first) {
-      pareto.replaceChildren(h("figcaption", { text: "Failed runs by cause, and what they add up to" }), paretoChart(body.causes, roomIn(pareto)));
-      heat.replaceChildren(h("figcaption", { text: `Failures by command and time${body.heat.left_out ? ` (${body.heat.left_out} more commands)` : ""}` }), heatMap(body.heat, body.start, body.end, roomIn(heat)));
+      pareto.replaceChildren(h("figcaption", { text: "Failed runs by cause, and what they add up to" }), paretoChart(body.causes, body.runs, roomIn(pareto)));
+      const notes = [body.heat.left_out && `${plural(body.heat.left_out, "more command")} not shown`, body.heat.every > 1 && `estimated from 1 job in ${num(body.heat.every)}`].filter(Boolean).join("; ");
+      heat.replaceChildren(h("figcaption", {}, `Failures by command and time${notes ? ` (${notes})` : ""}`, heatLegend(body.heat)), heatMap(body.heat, body.start, body.end, roomIn(heat)));
     }
     drawItems(body, view);
   }
@@ -72,7 +76,7 @@ function makeCause(ctx, sig) {
     message.title = cause.message;
     mark.hidden = !cause.new;
     setText(n, num(cause.count));
-    setText(share, `${Math.round(cause.share * 100)} %`);
+    setText(share, percentOf(cause.share));
     trend.replaceChildren(sparkline(cause.trend, { width: 72, height: 18, label: "Trend", cls: "qp-spark-bad" }));
     last.replaceChildren(age(cause.last, (ms) => `${brief(ms)} ago`));
     toggle.setAttribute("aria-expanded", String(open));
