@@ -1,8 +1,11 @@
-"""One verb on many jobs: find them, change them in one transaction, and report id by id what was done and what was not, and why."""
+"""One verb on many jobs: find them, plan, do what was planned in the same transaction, and report id by id what was done and what not, and why.
+
+A dry run is the plan alone, made from a snapshot: it reads, and nobody waits for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,32 +15,34 @@ from queuectl.errors import InvalidValue, JobNotFound, NothingMatched, StateConf
 from queuectl.model import State
 from queuectl.selection import Chosen
 from queuectl.store import Store
-from queuectl.store.changes import Place, Refused
 from queuectl.store.filters import Filter
+from queuectl.store.foresight import Place, Refused
 
 Found = dict[str, Place | str]  # ids with seq and state, or with why they are not meant
 Skipped = list[tuple[str, str]]
 NO_SUCH_JOB = "no job has this id"
 EVENTS_EACH = 1000  # jobs up to which each gets an event of its own
 NAMED_IN_EVENT = 20
+NEW_JOB = "job"  # the field of a change that names the job put in the place of another
 
 
-class Done(NamedTuple):
-    """What became of the jobs that a verb was tried on; all that are not refused were changed."""
+class Plan(NamedTuple):
+    """What would become of the jobs that a verb is tried on: all that are not refused are changed by `do`."""
 
     refused: Refused
-    also: Sequence[str] = ()  # ids of others that went along
+    do: Callable[[], None]
+    also: Sequence[str] = ()  # ids of others that go along
     notes: Sequence[str] = ()
-    details: dict[int, str] | None = None  # what each event says
+    details: Mapping[int, str] = {}  # what each event says, by seq
     changes: Sequence[Change] = ()
 
 
 class Verb(NamedTuple):
-    """A verb on jobs: in which states it can be done, and what does it."""
+    """A verb on jobs: in which states it can be done, and what it would do."""
 
     name: str
     states: tuple[State, ...]
-    change: Callable[[Sequence[Place], int], Done]  # on jobs in these states, at a time in ms
+    plan: Callable[[Sequence[Place], int], Plan]  # for jobs in these states, at a time in ms; only reads
 
 
 def act(
@@ -55,7 +60,7 @@ def act(
     """Do a verb to the jobs named, else to those of a filter.
 
     Args:
-        store: the queue's database; one write transaction.
+        store: the queue's database; one write transaction, none for a dry run.
         verb: what is done.
         given: the jobs pointed at; those that have changed since their frame was read are left alone.
         wanted: a filter, which also narrows the names.
@@ -63,7 +68,7 @@ def act(
         actor: who asks: cli, panel or python.
         confirm: asked (verb, number of jobs) before several jobs of a filter are changed.
         all: all jobs in these states, without names or a filter.
-        dry_run: do it, tell, and take it back.
+        dry_run: only read, and tell what would be done.
 
     Raises:
         InvalidValue: neither names nor a filter.
@@ -85,24 +90,21 @@ def act(
         chosen, wanted = [*_found(store, None, wanted, verb.states)], Filter()
         if len(chosen) > 1 and not confirm(verb.name, len(chosen)):
             return ActionResult(verb.name, notes=("nothing was done",))
-    with store.write() as sql:
+    with store.connection.reading() if dry_run else store.write():
         found = _found(store, chosen, wanted, verb.states)
         if given.seen:
             found |= given.why_stale(store.jobs.stamps(given.ids))
-        sql.execute("savepoint act")
-        result = _change(store, verb, found, actor=actor, dry_run=dry_run)
-        if dry_run:
-            sql.execute("rollback to act")
-        sql.execute("release act")
+        result = _decided(store, verb, found, actor=actor, dry_run=dry_run)
     if not result.done and (len(names) == 1 or not found):
         _complain(verb.name, found, result.skipped)
     return result
 
 
-def _change(store: Store, verb: Verb, found: Found, *, actor: str, dry_run: bool) -> ActionResult:
+def _decided(store: Store, verb: Verb, found: Found, *, actor: str, dry_run: bool) -> ActionResult:
+    """Plan, and unless it is a dry run do it; return the report, which is the same either way."""
     now = processes.now_ms()
     able = {name: p for name, p in found.items() if not isinstance(p, str) and p[1] in verb.states}
-    refused, also, notes, details, changes = verb.change(list(able.values()), now)
+    plan = verb.plan(list(able.values()), now)
     done, skipped = [], Skipped()
     for name, place in found.items():
         if isinstance(place, str):
@@ -111,15 +113,21 @@ def _change(store: Store, verb: Verb, found: Found, *, actor: str, dry_run: bool
             skipped.append(
                 (name, f"is {place[1]}; {verb.name} needs a job that is {' or '.join(verb.states)}")
             )
-        elif place[0] in refused:
-            skipped.append((name, refused[place[0]]))
+        elif place[0] in plan.refused:
+            skipped.append((name, plan.refused[place[0]]))
         else:
             done.append(name)
-    if done:
-        says = {name: (details or {}).get(able[name][0]) for name in done}
+    if done and not dry_run:
+        plan.do()
+        says = {name: plan.details.get(able[name][0]) for name in done}
         _note(store, verb.name, says, actor=actor, now_ms=now)
-    also = [name for name in also if name not in able]
-    return ActionResult(verb.name, (*done, *also), tuple(skipped), dry_run, tuple(notes), tuple(changes))
+    also = [name for name in plan.also if name not in able]
+    if dry_run:  # no new job is named that will never be
+        changes = tuple(c for c in plan.changes if c.field != NEW_JOB)
+        return ActionResult(verb.name, (*done, *also), tuple(skipped), dry_run=True, changes=changes)
+    return ActionResult(
+        verb.name, (*done, *also), tuple(skipped), notes=tuple(plan.notes), changes=tuple(plan.changes)
+    )
 
 
 def _note(store: Store, verb: str, done: dict[str, str | None], *, actor: str, now_ms: int) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from queuectl import lifecycle, processes, selection
 from queuectl import validate as v
 from queuectl.answers import ActionResult, Change
-from queuectl.bulk import Done, Verb
+from queuectl.bulk import NEW_JOB, Plan, Verb
 from queuectl.model import Job, State
 from queuectl.queue._base import Base
 from queuectl.settings import SETTINGS
-from queuectl.store.changes import Place, Refused
 from queuectl.store.filters import Filter
+from queuectl.store.foresight import Place
 from queuectl.store.jobs import new_id
 
 
@@ -45,11 +46,11 @@ class Acting(Base):
             yes: do not ask before several jobs of a filter are cancelled.
         """
 
-        def change(jobs: Sequence[Place], now: int) -> Done:
-            return Done(self._store.changes.cancel(jobs, now_ms=now, actor=self._actor))
+        def plan(jobs: Sequence[Place], now: int) -> Plan:
+            return Plan({}, lambda: self._store.changes.cancel(jobs, now_ms=now, actor=self._actor))
 
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
-        verb = Verb("cancel", (*lifecycle.sources("cancel"), State.PROCESSING), change)
+        verb = Verb("cancel", (*lifecycle.sources("cancel"), State.PROCESSING), plan)
         return self._act(verb, ids, wanted, dry_run=dry_run, yes=yes)
 
     def retry(
@@ -124,10 +125,13 @@ class Acting(Base):
         cascade: bool,
         **how: Any,
     ) -> ActionResult:
-        def change(jobs: Sequence[Place], now: int) -> Done:
-            return Done(*self._store.changes.delete(jobs, now_ms=now, cascade=cascade))
+        def plan(jobs: Sequence[Place], now: int) -> Plan:
+            refused, goes, also = self._store.foresight.delete(jobs, cascade=cascade)
+            running = any(state is State.PROCESSING for _, state in jobs)
+            do = partial(self._store.changes.delete, goes, running=running, now_ms=now)
+            return Plan(refused, do, also=also)
 
-        return self._act(Verb(verb, states, change), ids, wanted, **how)
+        return self._act(Verb(verb, states, plan), ids, wanted, **how)
 
     def _requeue(
         self,
@@ -141,24 +145,25 @@ class Acting(Base):
         **how: Any,
     ) -> ActionResult:
         budget = None if max_retries is None else SETTINGS["max-retries"].read(max_retries)
-        aging = self._store.settings.get("priority-aging")
+        step = lifecycle.step_ms(self._store.settings.get("priority-aging"))
         chosen = selection.chosen(ids, path=self.path)
         if command is not None:
             text = v.command(command)
-            change = self._superseding(lambda _: text, budget, aging)
-            return self._act(Verb(verb, states, change), chosen, wanted, named=bool(ids), **how)
+            plan = self._superseding(lambda _: text, budget, step)
+            return self._act(Verb(verb, states, plan), chosen, wanted, named=bool(ids), **how)
 
-        def again(jobs: Sequence[Place], now: int) -> Done:
-            return Done(
-                self._store.changes.requeue(
-                    jobs, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget, now_ms=now, actor=self._actor,
-                )
+        def again(jobs: Sequence[Place], now: int) -> Plan:
+            refused, waits = self._store.foresight.requeue(jobs)
+            able = [place for place in jobs if place[0] not in refused]
+            do = partial(
+                self._store.changes.requeue, able, waits=waits, step_ms=step, max_retries=budget, now_ms=now, actor=self._actor
             )  # fmt: skip
+            return Plan(refused, do)
 
         commands = {name: v.command(text) for name, text in chosen.commands.items()}
-        differently = self._superseding(lambda job: commands[job.id], budget, aging)
+        differently = self._superseding(lambda job: commands[job.id], budget, step)
 
-        def as_edited(jobs: Sequence[Place], now: int) -> Done:
+        def as_edited(jobs: Sequence[Place], now: int) -> Plan:
             """Those whose command was edited in a frame as new jobs, the others as they are."""
             edited = {
                 j.seq
@@ -167,10 +172,15 @@ class Acting(Base):
             }
             same = again([p for p in jobs if p[0] not in edited], now)
             other = differently([p for p in jobs if p[0] in edited], now)
-            return other._replace(refused=same.refused | other.refused)
 
-        change = as_edited if commands else again
-        result = self._act(Verb(verb, states, change), chosen, wanted, named=bool(ids), **how)
+            def do() -> None:
+                same.do()
+                other.do()
+
+            return other._replace(refused=same.refused | other.refused, do=do)
+
+        plan = as_edited if commands else again
+        result = self._act(Verb(verb, states, plan), chosen, wanted, named=bool(ids), **how)
         if result.changes:
             return result
         if len(result.done) == 1 and ids and not result.dry_run:
@@ -180,29 +190,37 @@ class Acting(Base):
         return result
 
     def _superseding(
-        self, command: Callable[[Job], str], budget: int | None, aging: int | None
-    ) -> Callable[[Sequence[Place], int], Done]:
-        """Return what puts new jobs with another command in the places of old ones."""
+        self, command: Callable[[Job], str], budget: int | None, step_ms: int
+    ) -> Callable[[Sequence[Place], int], Plan]:
+        """Return what would put new jobs with another command in the places of old ones."""
+        store = self._store
 
-        def change(jobs: Sequence[Place], now: int) -> Done:
-            refused: Refused = {}
-            changes: list[Change] = []
-            details: dict[int, str] = {}
-            for old in self._store.jobs.at(seq for seq, _ in jobs):
-                name, text = new_id(), command(old)
-                why = self._store.changes.supersede(
-                    old.seq, old.state, by=name, command=text, rank=lambda p: lifecycle.rank(now, p, aging), max_retries=budget,
-                    now_ms=now, actor=self._actor,
-                )  # fmt: skip
-                if why is not None:
-                    refused[old.seq] = why
-                    continue
-                details[old.seq] = f"as {name}, with another command"
-                changes += [Change(old.id, "command", old.command, text), Change(old.id, "job", old.id, name)]  # fmt: skip
-            notes = [f"Job {c.before} has been retried as {c.after}" for c in changes if c.field == "job"]
-            return Done(refused, notes=notes, details=details, changes=changes)
+        def plan(jobs: Sequence[Place], now: int) -> Plan:
+            refused = store.foresight.supersede(jobs)
+            able = [
+                (old, new_id(), command(old))
+                for old in store.jobs.at(s for s, _ in jobs)
+                if old.seq not in refused
+            ]
 
-        return change
+            def do() -> None:
+                for old, name, text in able:
+                    store.changes.supersede(
+                        old.seq, by=name, command=text, step_ms=step_ms, max_retries=budget, now_ms=now, actor=self._actor
+                    )  # fmt: skip
+
+            return Plan(
+                refused,
+                do,
+                notes=[f"Job {old.id} has been retried as {name}" for old, name, _ in able],
+                details={old.seq: f"as {name}, with another command" for old, name, _ in able},
+                changes=[
+                    c for old, name, text in able
+                    for c in (Change(old.id, "command", old.command, text), Change(old.id, NEW_JOB, old.id, name))
+                ],
+            )  # fmt: skip
+
+        return plan
 
     def pause(self, queue: str | None = None) -> ActionResult:
         """Stop claiming jobs of a queue, or of all; running jobs are left alone.

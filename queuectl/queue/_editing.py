@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from queuectl import editing, processes
 from queuectl.answers import ActionResult, Change
-from queuectl.bulk import Done, Verb
+from queuectl.bulk import Plan, Verb
 from queuectl.model import WAITING, State
 from queuectl.queue._base import Base
-from queuectl.store.changes import Place, Refused
+from queuectl.store.foresight import Place, Refused
 
 IN_EVENT = 500  # characters of an edit that its event keeps
 
@@ -70,28 +71,32 @@ class Editing(Base):
         wanted = self._filter(state=state, queue=in_queue, tag=with_tag, sig=sig, since=since)
         return self._act(Verb("edit", WAITING, self._changing(asked)), ids, wanted, dry_run=dry_run, yes=yes)
 
-    def _changing(self, asked: editing.Edit) -> Callable[[Sequence[Place], int], Done]:
+    def _changing(self, asked: editing.Edit) -> Callable[[Sequence[Place], int], Plan]:
         store, aging = self._store, self._store.settings.get("priority-aging")
 
-        def change(jobs: Sequence[Place], now: int) -> Done:
-            refused: Refused = {}
+        def plan(jobs: Sequence[Place], now: int) -> Plan:
+            refused, new = Refused(), dict[int, dict[str, Any]]()
             changes: list[Change] = []
             details: dict[int, str] = {}
             for job in store.jobs.at(seq for seq, _ in jobs):
-                new = editing.apply(asked, job, now_ms=now, mono_ms=processes.mono_ms(), aging_ms=aging)
-                if isinstance(new, str):
-                    refused[job.seq] = new
+                columns = editing.apply(asked, job, now_ms=now, mono_ms=processes.mono_ms(), aging_ms=aging)
+                if isinstance(columns, str):
+                    refused[job.seq] = columns
                     continue
-                store.changes.put(job.seq, new, now_ms=now)
-                mine = editing.changes(job, new)
+                new[job.seq] = columns
+                mine = editing.changes(job, columns)
                 details[job.seq] = ", ".join(f"{c.field}: {c.before} → {c.after}" for c in mine)[:IN_EVENT]
                 changes += mine
-            blocked = [seq for seq, state in jobs if state is State.BLOCKED and seq not in refused]
-            if "on_dep_fail" in asked.columns:
-                store.family.reconsidered(blocked, now_ms=now, actor=self._actor)
-            return Done(refused, details=details, changes=changes)
 
-        return change
+            def do() -> None:
+                store.changes.put(new.items(), now_ms=now)
+                if "on_dep_fail" in asked.columns:
+                    blocked = [seq for seq, state in jobs if state is State.BLOCKED and seq in new]
+                    store.family.reconsidered(blocked, now_ms=now, actor=self._actor)
+
+            return Plan(refused, do, details=details, changes=changes)
+
+        return plan
 
     def bump(
         self,
@@ -117,8 +122,8 @@ class Editing(Base):
             yes: do not ask before several jobs of a filter are moved.
         """
 
-        def change(jobs: Sequence[Place], now: int) -> Done:
-            return Done(self._store.changes.bump(jobs, now_ms=now))
+        def plan(jobs: Sequence[Place], now: int) -> Plan:
+            return Plan({}, lambda: self._store.changes.bump(jobs, now_ms=now))
 
         wanted = self._filter(state=state, queue=queue, tag=tag, sig=sig, since=since)
-        return self._act(Verb("bump", WAITING, change), ids, wanted, dry_run=dry_run, yes=yes)
+        return self._act(Verb("bump", WAITING, plan), ids, wanted, dry_run=dry_run, yes=yes)

@@ -7,6 +7,7 @@
     ├── retention    removal by age, outputs by their total, files
     ├── schedules    cron entries, and the jobs of their slots
     ├── family       jobs that wait for jobs: told of every end
+    ├── foresight    what a verb would do to jobs; reads only
     ├── changes      what people do to jobs: cancel, retry, delete, bump, edit
     ├── queues       what each holds and obeys, breakers, limits
     ├── settings     config, control signals
@@ -29,6 +30,7 @@ from queuectl._sqlite import Connection
 from queuectl.schema import open_database
 from queuectl.store.changes import Changes
 from queuectl.store.family import Family
+from queuectl.store.foresight import Foresight
 from queuectl.store.history import History
 from queuectl.store.jobs import Jobs
 from queuectl.store.line import Line
@@ -67,6 +69,7 @@ class Store:
         self.line = Line(self.connection, self.family, self.history)
         self.workers = Workers(self.connection)
         self.settings = Settings(self.connection)
+        self.foresight = Foresight(self.connection)
         self.changes = Changes(self.connection, self.family, self.history)
         self.queues = Queues(self.connection)
 

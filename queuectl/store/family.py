@@ -3,7 +3,8 @@
     ended          some jobs have ended: their children become ready, stay blocked with a reason, or are cancelled, which is an end again
     reopened       ended jobs are back in line: children that have not started wait for them again
     relate         a new job and its parents
-    renewed        a job that is back in line itself
+    returned       cancelled jobs are back in line: what is in their way
+    renewed        jobs that are back in line: what their parents are by now
     reconsidered   a job whose rule has changed
 
 Whoever writes a final state calls `ended` in the same transaction; nothing else releases a child.
@@ -12,7 +13,7 @@ Whoever writes a final state calls `ended` in the same transaction; nothing else
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from queuectl import lifecycle
@@ -66,6 +67,12 @@ class Family:
         while jobs and self._c.one("select 1 from dependencies limit 1") is not None:
             jobs = self._decide(self._waits("parent", jobs), now_ms=now_ms, actor=actor)
 
+    def returned(self, children: Sequence[int], waiting: Collection[int], *, now_ms: int) -> None:
+        """Compare the waits of jobs that were cancelled and are back in line with what their parents are now; those of them wait again."""
+        if children and self._c.one("select 1 from dependencies limit 1") is not None:
+            self._rewait(children)
+            self._block(sorted(waiting), now_ms=now_ms)
+
     def reopened(self, jobs: Sequence[int], *, now_ms: int) -> None:
         """Let the children of jobs that are back in line wait again, unless they have started."""
         if not jobs or self._c.one("select 1 from dependencies limit 1") is None:
@@ -104,8 +111,7 @@ class Family:
 
     def reconsidered(self, children: Sequence[int], *, now_ms: int, actor: str) -> None:
         """Decide anew for blocked jobs whose rule has changed: what the old one let pass counts no more."""
-        for child in children:
-            self.rewait(child)
+        self._rewait(children)
         self._block(children, now_ms=now_ms)
         self.renewed(children, now_ms=now_ms, actor=actor)
         self._release(children, now_ms=now_ms)
@@ -122,20 +128,10 @@ class Family:
                where child = :old and exists (select 1 from jobs where seq = :old and runs = 0)""",
             {"old": old, "new": new},
         )
-        self.rewait(new)
+        self._rewait([new])
         self._release([new], now_ms=now_ms)
         self.renewed([new], now_ms=now_ms, actor=actor)
         self._block([s for s, _ in self.waiting_for(new)], now_ms=now_ms)
-
-    def rewait(self, child: int) -> bool:
-        """Compare the waits of a job that has never run with what its parents are now; return whether any is open."""
-        self._c.rows(
-            """update dependencies set met = exists (select 1 from jobs where seq = parent and (
-                 (needs <> 'fail' and state = 'completed') or (needs <> 'ok' and state in ('dead', 'cancelled'))))
-               where child = ? and exists (select 1 from jobs where seq = child and runs = 0)""",
-            (child,),
-        )
-        return self._c.one("select 1 from dependencies where child = ? and met = 0 limit 1", (child,)) is not None  # fmt: skip
 
     # --- asked ---
 
@@ -203,6 +199,15 @@ class Family:
             "cancel", [(w.child_id, why[w.child]) for w in goes], actor=actor, now_ms=now_ms
         )
         return [w.child for w in goes]
+
+    def _rewait(self, children: Sequence[int]) -> None:
+        """Set which waits of jobs that never ran are over, by what their parents are now."""
+        self._c.rows(
+            """update dependencies set met = exists (select 1 from jobs where seq = parent and (
+                 (needs <> 'fail' and state = 'completed') or (needs <> 'ok' and state in ('dead', 'cancelled'))))
+               where child in (select value from json_each(?)) and exists (select 1 from jobs where seq = child and runs = 0)""",
+            (json.dumps(list(children)),),
+        )
 
     def _release(self, children: Iterable[int], *, now_ms: int) -> None:
         """Make pending, or scheduled, those that wait for nothing more."""

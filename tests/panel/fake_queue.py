@@ -94,12 +94,12 @@ class FakeQueue:
         match verb:
             case "retry":
                 self.store.changes.requeue(
-                    [(seq, state)], rank=lambda _: 0, max_retries=None, now_ms=now(), actor="panel"
+                    [(seq, state)], step_ms=0, max_retries=None, now_ms=now(), actor="panel"
                 )
             case "cancel":
                 self.store.changes.cancel([(seq, state)], now_ms=now(), actor="panel")
             case "delete":
-                self.store.changes.delete([(seq, state)], now_ms=now())
+                self.store.changes.delete([seq], now_ms=now())
             case _:
                 self.store.changes.edit(seq, {"priority": 1}, now_ms=now())
 
