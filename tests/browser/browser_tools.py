@@ -137,3 +137,11 @@ def write_notebook(path: Path, *cells: str) -> None:
     )
     book.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
     nbformat.write(book, path)
+
+
+def until(what: Callable[[], Any], deadline_s: float = 20) -> None:
+    """Wait until something is so; fail after the deadline."""
+    end = time.monotonic() + deadline_s
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

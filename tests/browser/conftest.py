@@ -36,6 +36,7 @@ from browser_tools import (
     serve,
     state_of,
     theme_css,
+    until,
 )  # fmt: skip
 
 
@@ -228,6 +229,20 @@ def voila_of(home: tuple[dict[str, str], Path]) -> Iterator[Callable[..., str]]:
     yield start
     for process in started:
         end_server(process)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A database of this test's own; whatever workers are left at its end are stopped."""
+    path = tmp_path / "data" / "queue.db"
+    yield path
+    if path.exists():
+        from queuectl.queue import Queue
+
+        queue = Queue(path)
+        queue.stop_workers(now=True)
+        until(lambda: not queue.workers())
+        queue.close()
 
 
 @pytest.fixture

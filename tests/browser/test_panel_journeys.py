@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_tools import RUN_ALL, SHOTS, serve, write_notebook
+from browser_tools import SHOTS, until, write_notebook
 from playwright.sync_api import expect
 
 from queuectl.queue import Queue
@@ -19,23 +18,11 @@ from queuectl.queue import Queue
 RESTART = "async () => { const w = window.jupyterapp.shell.currentWidget; await w.sessionContext.session.kernel.restart(); await w.sessionContext.session.kernel.info; }"
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A database of this test's own; whatever workers are left at its end are stopped."""
-    path = tmp_path / "data" / "queue.db"
-    yield path
-    if path.exists():
-        queue = Queue(path)
-        queue.stop_workers(now=True)
-        until(lambda: not queue.workers())
-        queue.close()
-
-
-def until(what: Callable[[], Any], deadline_s: float = 20) -> None:
-    end = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+# The bar with the result covers the foot of what is seen of the panel, and nothing above it.
+AT_THE_FOOT = """() => {
+  const seen = document.querySelector('.qp').getBoundingClientRect(), bar = document.querySelector('.qp-result').getBoundingClientRect();
+  return bar.bottom > Math.min(seen.bottom, window.innerHeight) - 60;
+}"""
 
 
 def notebook(folder: Path, place: Path) -> str:
@@ -83,6 +70,7 @@ def journey(page: Any, place: Path) -> Queue:
     panel.get_by_role("button", name="Retry 1 job").click()
     expect(panel.get_by_role("status")).to_contain_text("1 job requeued")
     expect(panel.get_by_role("status")).to_be_in_viewport(ratio=1)
+    page.wait_for_function(AT_THE_FOOT)
     queue = Queue(place)
     until(lambda: [j.runs for j in queue.list(state="dead")] == [2])
     assert page.evaluate("document.querySelector('.qp b b, .qp img')") is None
@@ -119,6 +107,12 @@ def test_a_journey_in_jupyter(
     expect(page.locator(".qp .qp-live")).to_have_text("live", timeout=30_000)
     stop_worker(page, queue)
     assert page.left == []
+    cells = page.locator(".jp-Cell")
+    expect(cells).to_have_count(2)
+    page.locator(".jp-InputPrompt").first.click()
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    expect(cells).to_have_count(1)  # outside the panel these keys are the notebook's
 
 
 def test_a_journey_in_voila(page: Any, home: Any, voila_of: Callable[..., str], place: Path) -> None:
@@ -127,71 +121,3 @@ def test_a_journey_in_voila(page: Any, home: Any, voila_of: Callable[..., str], 
     page.goto(base)
     stop_worker(page, journey(page, place))
     assert all("fontawesome" in url for url in page.left), page.left  # Voilà's own page asks a CDN for icons
-
-
-def test_a_busy_kernel_does_not_stop_the_refresh(
-    page: Any, jupyter: tuple[str, str, Path], open_notebook: Callable[..., None], place: Path
-) -> None:
-    name = f"busy-{os.path.basename(place.parent.parent)}.ipynb"
-    gate, busy = place.parent / "gate", place.parent / "busy"
-    write_notebook(
-        jupyter[2] / name, f"from queuectl import Queue\nq = Queue({str(place)!r})\nq.enqueue('true')\nq.panel()",
-        f"import os, time\nopen({str(busy)!r}, 'w').close()\nend = time.monotonic() + 60\nwhile not os.path.exists({str(gate)!r}) and time.monotonic() < end: pass",
-    )  # fmt: skip
-    open_notebook(name, run=False)
-    page.evaluate(
-        "async () => { const w = window.jupyterapp.shell.currentWidget; await w.context.ready; await w.sessionContext.ready; await w.sessionContext.session.kernel.info; window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
-    )
-    panel = page.locator(".qp")
-    expect(panel.get_by_role("button", name=re.compile("^pending 1"))).to_be_visible(timeout=40_000)
-    queue = Queue(place)
-    until(busy.exists)  # not the kernel's status: comm messages on a subshell report idle meanwhile
-    for n in (2, 3):
-        queue.enqueue("true")
-        expect(panel.get_by_role("button", name=re.compile(f"^pending {n}"))).to_be_visible(timeout=15_000)
-    expect(panel.locator(".qp-live")).to_have_text("live")
-    gate.touch()
-    queue.close()
-
-
-IDLE_S = 12  # long enough for a busy machine to open the page and run its cells
-
-
-@pytest.fixture(scope="module")
-def impatient(home: Any) -> Iterator[tuple[str, str, Path]]:
-    """A server that ends kernels which have been idle for some seconds, whoever is connected."""
-    yield from serve(
-        home,
-        f"--MappingKernelManager.cull_idle_timeout={IDLE_S}",
-        "--MappingKernelManager.cull_interval=1",
-        "--MappingKernelManager.cull_connected=True",
-    )
-
-
-def test_a_panel_that_nobody_looks_at_lets_its_kernel_be_culled(
-    page: Any, impatient: tuple[str, str, Path], place: Path
-) -> None:
-    base, token, folder = impatient
-    name = f"cull-{os.path.basename(place.parent.parent)}.ipynb"
-    write_notebook(
-        folder / name,
-        f"from queuectl import Queue\nq = Queue({str(place)!r})\nq.enqueue('true')\nq.panel()",
-        "print('\\n' * 200)",
-    )
-    page.goto(f"{base}/lab/tree/{name}?token={token}&reset")
-    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context")
-    assert page.evaluate(RUN_ALL) == []
-    page.locator(".qp").scroll_into_view_if_needed()
-    expect(page.locator(".qp-live")).to_have_text("live", timeout=30_000)
-
-    def kernels() -> list[dict[str, Any]]:
-        return page.evaluate(
-            "async (url) => await (await fetch(url)).json()", f"{base}/api/kernels?token={token}"
-        )
-
-    seen = set()
-    until(
-        lambda: seen.update(k["last_activity"] for k in kernels()) or len(seen) >= 3, 40
-    )  # in view: it lives
-    page.evaluate("() => { document.querySelector('.qp').closest('.jp-Cell').style.display = 'none'; }")
-    until(lambda: kernels() == [], IDLE_S + 20)

@@ -79,7 +79,8 @@ function render({ model, el }) {
     if (bar.hidden) return;
     const here = bar.getBoundingClientRect(), now = parseFloat(bar.dataset.up || 0);
     let floor = window.innerHeight;
-    for (let at = root.parentElement; at; at = at.parentElement) {
+    // What `body` says of overflow holds for the window, and in JupyterLab it has no height of its own.
+    for (let at = root.parentElement; at && at !== document.body; at = at.parentElement) {
       if (getComputedStyle(at).overflowY !== "visible") floor = Math.min(floor, at.getBoundingClientRect().bottom);
     }
     const up = Math.max(0, Math.min(here.bottom + now - floor, here.top + now - list.getBoundingClientRect().bottom));
