@@ -6,6 +6,7 @@ With neither a breaker nor a hook set, all of it is one look at a flag.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from queuectl import breaker, processes

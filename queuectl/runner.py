@@ -516,6 +516,8 @@ class Runner:
         slots = e.capacity - (0 if self.o.solo else self.board.lent())
         if self.o.solo:
             return max(0, slots - e.in_flight())
+        if self.aftermath.may_break:
+            self.pace.slow_down()
         return self.pace.wanted(slots=slots, in_flight=e.in_flight(), queued=e.queued(), room=e.room())
 
     def _beat(self, now: int, mono: int) -> None:
