@@ -16,8 +16,10 @@ from queuectl.executors import Done
 from queuectl.hooks import Firing, Hooks
 from queuectl.lifecycle import Claimed
 from queuectl.model import Outcome, State
+from queuectl.recovery import recover
 from queuectl.settings import HOOKS
 from queuectl.store import Store
+from queuectl.store.jobs import new_id
 from queuectl.store.line import Settled
 
 COUNTED = ("ok", *(o.value for o in breaker.FAILURES))
@@ -67,6 +69,11 @@ class Aftermath(Chore):
         self._rules = self.store.queues.rules()
         self._breaks, self._hooked = self._rules.any("breaker"), self._rules.any(*HOOKS)
         self._look(processes.now_ms())
+
+    @property
+    def may_break(self) -> bool:
+        """Whether a queue has a breaker: then nothing is claimed ahead, for what waits in front of a slot would still start when it opens."""
+        return self._breaks
 
     # --- ends of runs ---
 
@@ -141,14 +148,17 @@ class Aftermath(Chore):
         )  # fmt: skip
 
     def died(self, job_id: str) -> None:
-        """A job has died because its workers did: nobody settled it."""
+        """In the transaction that recovers it: a job has died because its workers did, and nobody settled it."""
         if not self._hooked:
             return
         job = self.store.jobs.get(job_id)
-        command = self._rules.of(job.queue)["on-dead"]
-        if command:
+        rules = self._rules.of(job.queue)
+        empty = rules["on-queue-empty"] and not self.store.line.unfinished((job.queue,))
+        for name in ("on-dead", *(("on-queue-empty",) if empty else ())):
+            if rules[name] is None:
+                continue
             self.hooks.fire(_firing(
-                "on-dead", command, worker=job.worker_id or "", database=self.store.path, job_id=job.id, run=job.runs, state=job.state.value,
+                name, rules[name], worker=job.worker_id or "", database=self.store.path, job_id=job.id, run=job.runs, state=job.state.value,
                 outcome=job.outcome, exit_code=job.exit_code, signal=job.signal, reason=job.reason, error=job.error,
                 error_sig=job.error_sig, attempts=job.attempts, max_retries=job.max_retries, queue=job.queue, job_command=job.command,
             ))  # fmt: skip
@@ -212,6 +222,16 @@ class Aftermath(Chore):
                 "breaker", job.id, f"{queue}: lets a probe through", actor="worker", now_ms=now_ms
             )
         return claimed
+
+
+def recover_at_the_end(store: Store, *, queues: Sequence[str] | None, hooks_s: float) -> None:
+    """Recover what a runner left that was killed while it stopped, with nobody to follow it; give the hooks of what died so long."""
+    after = Aftermath(store, runner=new_id(), queues=queues, solo=False)
+    after.configure()
+    recover(store, me="", boot_id=processes.boot_id(), died=after.died)
+    after.hooks.end_within(hooks_s)
+    while not after.hooks.have_ended():
+        time.sleep(0.02)
 
 
 def _called(state: str, outcome: str) -> Iterable[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import subprocess
 
 RESTART_S = (0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # pause before the n-th restart in a row
+HOOKS_S = 2.0  # for the hooks of what died with a runner that was told to stop
 CALM_S = 10.0  # a runner that lived this long starts the row anew
 SCRUBBED = (
     "FORCE_COLOR",
@@ -170,9 +171,11 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             try:
-                from queuectl.recovery import recover
+                from queuectl.aftermath import recover_at_the_end
 
-                recover(Store(self.o.database), me="", boot_id=processes.boot_id())
+                recover_at_the_end(
+                    Store(self.o.database), queues=self.o.queues, hooks_s=0.0 if self.stops > 1 else HOOKS_S
+                )
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)

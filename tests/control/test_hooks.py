@@ -192,6 +192,23 @@ def test_a_job_that_kills_its_workers_calls_on_dead(q, start, tmp_path):
 
 
 @pytest.mark.process
+def test_what_dies_with_a_runner_that_was_stopping_calls_its_hooks_too(q, start, tmp_path):
+    """Nobody follows such a runner; its supervisor recovers what it held, and that may be the end of the queue's last job."""
+    for name in ("on-dead", "on-queue-empty"):
+        q.config.set(name, 'echo "$QUEUECTL_HOOK $QUEUECTL_JOB_ID" >> "$SAID"')
+    q.config.set("max-interruptions", "1")
+    job = q.enqueue("exec sleep 1000")
+    worker = start("-s", "60", env={"SAID": str(tmp_path / "said")})
+    await_true(lambda: job_processes(q.path), what="the job")
+    runner = runner_pid(q)
+    worker.send_signal(signal.SIGTERM)
+    os.kill(runner, signal.SIGKILL)
+    assert worker.wait(20) == 0
+    assert q.show(job.id).job.state is State.DEAD
+    assert (tmp_path / "said").read_text() == f"on-dead {job.id}\non-queue-empty {job.id}\n"
+
+
+@pytest.mark.process
 def test_a_hook_that_hangs_holds_up_no_job(q, start, tmp_path):
     q.config.set("on-success", f"touch {tmp_path}/began; setsid sleep 1000 & exec sleep 1000")
     first = q.enqueue("true")
