@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from queuectl import processes
 from queuectl.answers import Because, Explanation, SettingFrom
 from queuectl.model import FINAL, Event, Job, State, Worker, local_time
 from queuectl.settings import JOB_SETTINGS, shown
@@ -180,6 +181,13 @@ def _running(job: Job, workers: Sequence[Worker], now_ms: int) -> Iterator[Becau
     where = f"worker {job.worker_id}" + (f" (pid {worker.pid} on {worker.host})" if worker else "")
     since = job.started_at_ms or now_ms
     took = now_ms - since
+    if worker is not None and worker.state != "stale" and not _has_begun(job, worker, workers):
+        if job.cancel:
+            yield Because("cancelling", "was cancelled and will not start")
+        yield Because(
+            "claimed", f"was claimed by {where} at {_clock(since)} and has not started: it waits for a slot"
+        )
+        return
     text = f"runs on {where} since {_clock(since)}, for {span(took)}"
     if job.timeout_ms is not None:
         left = job.timeout_ms - took
@@ -192,6 +200,14 @@ def _running(job: Job, workers: Sequence[Worker], now_ms: int) -> Iterator[Becau
     if worker is None or worker.state == "stale":
         yield Because("lost", f"its {where} is gone; the next worker puts the job back in line")
     yield Because("running", text)
+
+
+def _has_begun(job: Job, worker: Worker, workers: Sequence[Worker]) -> bool:
+    """Whether a claimed job runs: its runner has said so, or a process of it lives; of another host only the former could be seen, and it comes late."""
+    if worker.host != processes.host() or job.id in {w.job_id for w in workers}:
+        return True
+    slots = {w.id for w in workers if w.runner == worker.runner}
+    return processes.has_process(f"{job.id}.{job.runs}", slots)
 
 
 def _ended(store: Store, job: Job, events: Sequence[Event]) -> Iterator[Because]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -122,6 +122,12 @@ def is_marked(pid: int, *marks: str) -> bool:
     except OSError:
         return False
     return all(b"\0" + os.fsencode(m) + b"\0" in text for m in marks)
+
+
+def has_process(run: str, workers: Collection[str]) -> bool:
+    """Whether a process of a run (`id.run`) of one of these workers lives, as far as we may see."""
+    found = (cookies(pid) for pid in table())
+    return any(c is not None and c[0] == run and c[1] in workers for c in found)
 
 
 def _value(environ: bytes, name: bytes) -> str:

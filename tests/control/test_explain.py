@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from bench_line import claim, register, settle
+from harness import await_true, job_processes
 
 from queuectl import lifecycle, processes
 from queuectl.answers import Explanation
@@ -175,10 +176,40 @@ def test_it_was_interrupted_and_is_tried_alone(q):
     )
 
 
+def begin(q, job):
+    """Let the worker say that it runs a claimed job."""
+    row = ("busy", job.seq, 0, 0, "w1")
+    with q._store.write():
+        q._store.workers.beat([row], now_ms=processes.now_ms(), mono_ms=processes.mono_ms())
+
+
+def test_it_is_claimed_and_has_not_started(q):
+    register(q._store, "w1")
+    first, job = q.enqueue("true"), q.enqueue("true")
+    claim(q._store, 2)
+    begin(q, first)
+    assert (codes(q, first), codes(q, job)) == (("running",), ("claimed",))
+    said = text(q, job, "claimed")
+    assert said.startswith("was claimed by worker w1 (pid ") and said.endswith(
+        "has not started: it waits for a slot"
+    )
+    q.cancel(job.id)
+    assert codes(q, job) == ("cancelling", "claimed")
+
+
+@pytest.mark.process
+def test_a_job_runs_from_its_first_process_on(q, start):
+    job = q.enqueue("exec sleep 1000")
+    start("-s", "60")
+    await_true(lambda: job_processes(q.path), what="the job")
+    assert codes(q, job) == ("running",)
+
+
 def test_it_runs(q):
     register(q._store, "w1")
     job = q.enqueue("true", timeout="1h")
     claim(q._store)
+    begin(q, job)
     said = text(q, job, "running")
     assert said.startswith("runs on worker w1 (pid ") and said.endswith(" of its 60 min are left")
     q.cancel(job.id)
