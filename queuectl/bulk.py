@@ -20,6 +20,7 @@ from queuectl.store.foresight import Place, Refused
 
 Found = dict[str, Place | str]  # ids with seq and state, or with why they are not meant
 Skipped = list[tuple[str, str]]
+EMPTY = "the selection is empty: nothing was done"
 NO_SUCH_JOB = "no job has this id"
 EVENTS_EACH = 1000  # jobs up to which each gets an event of its own
 NAMED_IN_EVENT = 20
@@ -77,11 +78,9 @@ def act(
         NothingMatched: the filter matches nothing.
     """
     names = given.ids
+    if named and not names:  # also beside a filter, which would only narrow it
+        return ActionResult(verb.name, dry_run=dry_run, notes=(EMPTY,))
     if not names and wanted.is_empty() and not all:
-        if named:
-            return ActionResult(
-                verb.name, dry_run=dry_run, notes=("the selection is empty: nothing was done",)
-            )
         raise InvalidValue(
             f"{verb.name}: expected ids or a filter such as --queue, got neither; nothing was done"
         )

@@ -148,7 +148,9 @@ def _labels(item: Any) -> Any:
 
 def _names(item: Any) -> str:
     columns = [str(c) for c in getattr(item, "columns", ())]
-    return ", ".join(columns[:8]) or f"a {type(item).__name__} named {getattr(item, 'name', None)!r}"
+    if hasattr(item, "columns"):
+        return ", ".join(columns[:8]) or "no columns"
+    return f"a {type(item).__name__} named {getattr(item, 'name', None)!r}"
 
 
 def _note_seen(item: Any, names: list[str], out: Chosen, read_ms: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from queuectl import processes, selection
 from queuectl import validate as v
 from queuectl.answers import ActionResult
+from queuectl.bulk import EMPTY
 from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, WaitTimeout
 from queuectl.model import Worker
 from queuectl.queue._base import Base
@@ -107,7 +108,7 @@ class Working(Base):
         """Tell workers to stop: those named, else all that exist now. Running jobs are waited for, or with `now` put back in line.
 
         Args:
-            ids: the workers.
+            ids: the workers; an empty list names none of them, and none is stopped.
             now: end their jobs.
             wait: return only when they are gone, or raise after this time.
 
@@ -116,13 +117,16 @@ class Working(Base):
             WaitTimeout: they were not gone in time.
         """
         longest = None if wait is None else v.duration_ms("wait", wait) / 1000
+        names = selection.ids_of(ids, path=self.path)
+        if ids and not names:
+            return ActionResult("worker --stop", notes=(EMPTY,))
         how = "now" if now else "graceful"
         with self._store.write():
             if ids:
-                done = self._store.workers.ask_to_stop(selection.ids_of(ids, path=self.path), how)
+                done = self._store.workers.ask_to_stop(names, how)
                 if not done:
                     raise NothingMatched(
-                        f"worker: expected the id of a worker, got {', '.join(map(str, ids))} (see `queuectl workers`)"
+                        f"worker: expected the id of a worker, got {', '.join(names)} (see `queuectl workers`)"
                     )
                 self._store.settings.signal("nudge", "", now_ms=processes.now_ms())
             else:
