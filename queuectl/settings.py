@@ -221,6 +221,13 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + QUEUE_SETTINGS
 OF_A_QUEUE: dict[str, Setting] = {s.name: s for s in JOB_SETTINGS + QUEUE_SETTINGS}
 
 
+def holds_for(name: str) -> str:
+    """Return to what a new value of a setting applies, as people say it."""
+    if name in {s.name for s in JOB_SETTINGS}:
+        return "it applies to jobs enqueued from now on"
+    return "it applies to workers started from now on" if name == "output-cap" else "it applies at once"
+
+
 def setting(name: object) -> Setting:
     """Return the setting of this name; `max_retries` is understood as `max-retries`."""
     key = name.replace("_", "-") if isinstance(name, str) else name

@@ -35,10 +35,17 @@ def _schedules(entries: Sequence[Any]) -> Lines:
             yield f"  Error: {safe(entry.error)}"
 
 
+def added(ids: Sequence[str]) -> str:
+    """Return how many jobs were added, and which."""
+    if len(ids) == 1:
+        return f"Job added successfully with ID: {safe(ids[0])}"
+    return f"{len(ids):,} jobs added successfully, with IDs from {safe(ids[0])} to {safe(ids[-1])}"
+
+
 def _group(group: Any) -> Lines:
     """Say what a sweep has added, or what it would."""
     if not group.dry_run:
-        yield f"{group.rows:,} jobs added successfully, with IDs from {safe(group.ids[0])} to {safe(group.ids[-1])}"
+        yield added(group.ids)
         return
     for command in group.commands:
         yield safe(command)
@@ -48,12 +55,15 @@ def _group(group: Any) -> Lines:
 
 def _pruned(pruned: Any) -> Lines:
     """Say how many jobs were removed."""
-    counts = ", ".join(f"{n:,} {s}" for s, n in pruned.jobs.items())
+    counts = " and ".join(f"{n:,} {s}" for s, n in pruned.jobs.items() if n) or "no"
+    what = f"{counts} {'job' if pruned.total == 1 else 'jobs'}"
     if pruned.dry_run:
-        yield f"Would remove {counts} jobs."
+        yield f"Would remove {what}."
         return
-    files = f", and {pruned.files:,} output files" if pruned.files else ""
-    yield f"Removed {counts} jobs{files}."
+    files = (
+        f", and {pruned.files:,} output {'file' if pruned.files == 1 else 'files'}" if pruned.files else ""
+    )
+    yield f"Removed {what}{files}."
 
 
 HUMAN: dict[str, Callable[[Any], Lines]] = {

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from queuectl.cli import control_views, doctor_view, planned, queue_views
 from queuectl.cli.cells import columns, local, safe, size, span
+from queuectl.cli.planned import added
 from queuectl.cli.records import pass_on, plain, write_csv, write_json
 from queuectl.display import escape_terminal, mask_secrets
 
@@ -80,9 +81,10 @@ def _added_jobs(jobs: Any) -> Lines:
     new = [job for job in jobs if type(job).__name__ != "HeldJob"]
     if len(jobs) > 1:
         if new:
-            yield f"{len(new):,} jobs added successfully, with IDs from {safe(new[0].id)} to {safe(new[-1].id)}"
+            yield added([job.id for job in new])
         if len(new) < len(jobs):
-            yield f"{len(jobs) - len(new):,} not added: their unique keys are held by jobs in the queue"
+            left = len(jobs) - len(new)
+            yield f"{left:,} not added: {'its unique key is' if left == 1 else 'their unique keys are'} held by jobs in the queue"
         return
     for job in jobs:
         yield from _human(job)(job)

@@ -22,6 +22,7 @@ from queuectl.errors import InvalidValue, NotSupported, QueuectlError
 from queuectl.model import Worker
 from queuectl.panel import acts, filters, reads
 from queuectl.panel.view import View
+from queuectl.settings import holds_for
 from queuectl.store import Store
 from queuectl.store.browse import Browse
 
@@ -351,5 +352,5 @@ _SAID: dict[str, Callable[[Data], str]] = {
         f"{', '.join(a['ids'][:5])}: {'stopped now, their jobs are pending again' if a['now'] else 'told to stop after the current job'}"
     ),
     "pause": lambda a: "Claims are paused; running jobs go on" if a["verb"] == "pause" else "Claims go on",
-    "config": lambda a: f"{a['key']} saved; it applies to jobs enqueued from now on",
+    "config": lambda a: f"{a['key']} saved; {holds_for(a['key'])}",
 }

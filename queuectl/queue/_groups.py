@@ -20,7 +20,7 @@ class Config(Group):
     """Settings of this database."""
 
     def set(self, key: str, value: str) -> ConfigChange:
-        """Change a setting for jobs enqueued from now on.
+        """Change a setting. Those of jobs hold for jobs enqueued from now on; hooks, breakers and what workers obey hold at once.
 
         Args:
             key: the setting's name, such as max-retries.

@@ -44,7 +44,7 @@ class Queues(Group):
         return QueueSettings(s for s in found if wanted is None or s.key == wanted)
 
     def set(self, name: str, key: str, value: str) -> QueueChange:
-        """Change a setting for the jobs of one queue; settings of jobs hold for those enqueued from now on.
+        """Change a setting for the jobs of one queue; those of jobs hold for jobs enqueued from now on, hooks and the breaker at once.
 
         Args:
             name: the queue's name.

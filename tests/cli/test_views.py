@@ -58,8 +58,9 @@ def test_a_schedule_is_told_with_its_next_times(said):
 def test_a_removal_says_how_many(said, q):
     q.enqueue_many(["true"] * 3)
     q.cancel(state="pending")
-    assert said("prune", "--older-than", "0s", "--dry-run") == "Would remove 0 completed, 3 cancelled jobs.\n"
-    assert said("prune", "--older-than", "0s") == "Removed 0 completed, 3 cancelled jobs.\n"
+    assert said("prune", "--older-than", "0s", "--dry-run") == "Would remove 3 cancelled jobs.\n"
+    assert said("prune", "--older-than", "0s") == "Removed 3 cancelled jobs.\n"
+    assert said("prune", "--older-than", "0s") == "Removed no jobs.\n"
 
 
 def test_an_explanation_says_why_and_what_to_do_and_from_where_each_setting_came(said, q):
@@ -119,7 +120,7 @@ def test_a_held_key_is_said_not_to_have_been_added(said, q, tmp_path):
     file.write_text('{"command": "true", "unique_key": "k", "on_conflict": "skip"}\ntrue\ntrue\n')
     text = said("enqueue-many", str(file))
     assert re.fullmatch(
-        r"2 jobs added successfully, with IDs from \w{8} to \w{8}\n1 not added: their unique keys are held by jobs in the queue\n",
+        r"2 jobs added successfully, with IDs from \w{8} to \w{8}\n1 not added: its unique key is held by jobs in the queue\n",
         text,
     )
     file.write_text("\n")

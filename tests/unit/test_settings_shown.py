@@ -2,7 +2,7 @@
 
 import pytest
 
-from queuectl.settings import SETTINGS, shown
+from queuectl.settings import SETTINGS, holds_for, shown
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -17,3 +17,9 @@ def test_what_is_shown_can_be_typed_again(name):
 )  # fmt: skip
 def test_sizes_are_shown_in_the_largest_unit_that_is_exact(typed, size, again):
     assert SETTINGS["output-cap"].read(typed) == size and shown("output-cap", size) == again
+
+
+def test_a_change_is_said_to_hold_for_what_it_holds_for():
+    assert holds_for("timeout") == "it applies to jobs enqueued from now on"
+    assert holds_for("on-dead") == holds_for("breaker") == holds_for("retention") == "it applies at once"
+    assert holds_for("output-cap") == "it applies to workers started from now on"
