@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from queuectl import processes
+from queuectl import processes, reserve
 from queuectl.answers import Because, Explanation, SettingFrom
 from queuectl.model import FINAL, Event, Job, State, Worker, local_time
 from queuectl.settings import JOB_SETTINGS, shown
@@ -35,9 +35,14 @@ def explain(store: Store, job: Job, *, workers: Sequence[Worker], now_ms: int, m
     elif job.state is State.PROCESSING:
         reasons = list(_running(job, workers, now_ms))
     else:
-        reasons = [*_waits(store, job, now_ms, mono_ms), *_held(store, job), *_unmanned(job, live)]
+        reasons = [
+            *_waits(store, job, now_ms, mono_ms),
+            *_held(store, job),
+            *_unmanned(store, job, live, now_ms),
+        ]
         if job.state is State.PENDING:
-            reasons += _in_line(store, job, live)
+            # What is next is not taken while something else keeps it.
+            reasons += [r for r in _in_line(store, job, live) if r.code != "next" or not reasons]
     return Explanation(
         job.id, job.state, tuple(reasons), tuple(_advice(job, reasons)), settings_of(job), events
     )
@@ -116,8 +121,13 @@ def _held(store: Store, job: Job) -> Iterator[Because]:
         )  # fmt: skip
 
 
-def _unmanned(job: Job, live: Sequence[Worker]) -> Iterator[Because]:
+def _unmanned(store: Store, job: Job, live: Sequence[Worker], now_ms: int) -> Iterator[Because]:
     """Yield that nobody is there who could run it."""
+    if (free := reserve.free_bytes(store.path)) < reserve.FREE_BYTES:
+        yield Because(
+            "disk-full",
+            f"the database's disk is full ({free >> 10:,} KiB are free): workers start nothing below {reserve.FREE_BYTES >> 10:,} KiB",
+        )
     if not live:
         yield Because("no-worker", "no worker is alive")
     elif not _serving(job, live):
@@ -128,6 +138,15 @@ def _unmanned(job: Job, live: Sequence[Worker]) -> Iterator[Because]:
         )
     elif all(w.state == "stopping" for w in _serving(job, live)):
         yield Because("stopping", "every worker of its queue is stopping")
+    elif (silent := _silence_ms(_serving(job, live), now_ms)) > store.settings.get("lease"):
+        yield Because(
+            "silent",
+            f"no worker of its queue has given a sign of life for {span(silent)}: frozen, or ended elsewhere",
+        )
+
+
+def _silence_ms(workers: Sequence[Worker], now_ms: int) -> int:
+    return now_ms - max(w.heartbeat_at_ms for w in workers if w.state != "stopping")
 
 
 def _in_line(store: Store, job: Job, live: Sequence[Worker]) -> list[Because]:
@@ -249,7 +268,9 @@ def _advice(job: Job, reasons: Sequence[Because]) -> Iterator[str]:
                 yield "queuectl resume"
             case "paused":
                 yield f"queuectl resume {job.queue}"
-            case "no-worker":
+            case "disk-full":
+                yield "queuectl prune --older-than 7d"
+            case "no-worker" | "silent":
                 yield "queuectl worker"
             case "no-worker-for-queue":
                 yield f"queuectl worker --queues {job.queue}"

@@ -7,7 +7,7 @@ import pytest
 from bench_line import claim, register, settle
 from harness import await_true, job_processes
 
-from queuectl import lifecycle, processes
+from queuectl import lifecycle, processes, reserve
 from queuectl.answers import Explanation
 from queuectl.errors import JobNotFound
 from queuectl.store.line import Lost
@@ -66,6 +66,22 @@ def test_all_workers_of_its_queue_are_busy(q):
     assert q.explain(job.id).reasons[0].jobs == (busy.id,)
 
 
+def test_the_disk_is_full(q, monkeypatch):
+    register(q._store, "w1")
+    job = q.enqueue("true")
+    monkeypatch.setattr(reserve, "free_bytes", lambda _: 300 << 10)
+    assert codes(q, job) == ("disk-full",)
+    assert "300 KiB are free" in text(q, job, "disk-full")
+
+
+def test_its_workers_are_frozen(q):
+    register(q._store, "w1")
+    job = q.enqueue("true")
+    q._store.connection.rows("update workers set heartbeat_at_ms = heartbeat_at_ms - 61000")
+    assert codes(q, job) == ("silent",)
+    assert "61 s" in text(q, job, "silent")
+
+
 def test_its_workers_are_stopping(q):
     register(q._store, "w1")
     job = q.enqueue("true")
@@ -82,7 +98,7 @@ def test_its_queue_is_paused_or_all_are(q):
         ("queuectl resume slow",),
     )
     q.pause()
-    assert codes(q, job)[:2] == ("all-paused", "paused")
+    assert codes(q, job) == ("all-paused", "paused")
     q.resume()
     assert codes(q, job) == ("next",)
 
