@@ -128,12 +128,10 @@ def _unlabelled(rows: int) -> pd.Categorical:
 
 
 class _Labels(dict["str | None", int]):
-    """A number for each text as it is met; none for a missing one."""
+    """A number for each text as it is met, −1 for a missing one."""
 
     def __missing__(self, text: str | None) -> int:
-        number = -1 if text is None else len(self)
-        if text is not None:
-            self[text] = number
+        self[text] = number = -1 if text is None else len(self) - (None in self)
         return number
 
     def codes(self, strings: Sequence[str | None]) -> Codes:

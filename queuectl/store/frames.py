@@ -34,21 +34,24 @@ class Column(NamedTuple):
         sql: the expression.
         kind: WHOLE numbers, SOME of them missing, TEXT (may be missing), or one CHOICE of a few words.
         words: those words.
+        always: no row is without its TEXT, so nobody has to count those that have one.
     """
 
     sql: str
     kind: str
     words: tuple[str, ...] = ()
+    always: bool = False
 
 
-def _own(names: str, kind: str, prefix: str = "") -> dict[str, Column]:
-    return {name: Column(prefix + name, kind) for name in names.split()}
+def _own(names: str, kind: str, prefix: str = "", *, always: bool = False) -> dict[str, Column]:
+    return {name: Column(prefix + name, kind, always=always) for name in names.split()}
 
 
 JOBS: dict[str, Column] = {
     **_own("seq priority attempts max_retries runs created_at_ms updated_at_ms", WHOLE),
     **_own("exit_code signal run_at_ms started_at_ms finished_at_ms", SOME),
-    **_own("id queue command worker_id error reason error_sig tags params result", TEXT),
+    **_own("id queue command tags", TEXT, always=True),
+    **_own("worker_id error reason error_sig params result", TEXT),
     "state": Column("state", CHOICE, tuple(State)),
     "outcome": Column("outcome", CHOICE, tuple(Outcome)),
     "first_start_ms": Column(
@@ -59,7 +62,7 @@ JOBS: dict[str, Column] = {
 
 RUNS: dict[str, Column] = {
     **_own("seq", WHOLE, "jobs."),
-    **_own("id queue command", TEXT, "jobs."),
+    **_own("id queue command", TEXT, "jobs.", always=True),
     **_own("run finished_at_ms stdout_bytes stderr_bytes", WHOLE, "runs."),
     **_own("exit_code signal started_at_ms cpu_user_ms cpu_sys_ms max_rss", SOME, "runs."),
     **_own("worker_id error error_sig", TEXT, "runs."),
@@ -138,12 +141,14 @@ class Frames:
         where, values = wanted.where()
         table = _Table({n: JOBS[n] for n in names}, "jobs not indexed", "jobs.seq", where, values)
         with self._c.reading():
-            if limit is not None or few:
+            if limit is not None and wanted.is_empty() and (stretch := self._newest(limit)):
+                yield from self._passed(table, *stretch)
+            elif limit is not None or few:
                 newest = "" if limit is None else f" limit {limit}"
                 sql = f"select seq from jobs where {where} order by {'+seq' if few else 'seq'} desc{newest}"
                 yield from self._listed(table, [r[0] for r in reversed(self._c.rows(sql, values))])
             else:
-                yield from self._passed(table)
+                yield from self._passed(table, *self._whole())
 
     def runs(
         self, wanted: Filter, of_run: RunFilter, names: Sequence[str], *, limit: int | None, few: bool
@@ -189,17 +194,29 @@ class Frames:
                 jobs = self._c.rows(f"select distinct job from runs where {run_where}", values)
                 jobs.sort()
             else:
-                yield from self._passed(table)
+                yield from self._passed(table, *self._whole())
                 return
             yield from self._listed(table, [r[0] for r in jobs])
 
     # --- slices ---
 
-    def _passed(self, table: _Table) -> Iterator[Slice]:
-        """All rows, slice by slice of the jobs' numbers."""
+    def _whole(self) -> tuple[int, int]:
+        """The first job's number and the last one's; (0, -1) without jobs."""
         first, last = self._c.rows("select (select min(seq) from jobs), (select max(seq) from jobs)")[0]
-        if first is None:
-            return
+        return (0, -1) if first is None else (first, last)
+
+    def _newest(self, limit: int) -> tuple[int, int] | None:
+        """Between which numbers the newest jobs lie; None where others were removed from among them."""
+        first, last, found = self._c.rows(
+            "select min(seq), max(seq), count(*) from (select seq from jobs order by seq desc limit ?)",
+            (limit,),
+        )[0]
+        if not found:
+            return 0, -1
+        return (first, last) if last - first < PART * found else None
+
+    def _passed(self, table: _Table, first: int, last: int) -> Iterator[Slice]:
+        """All rows of the jobs between two numbers, slice by slice."""
         for low in range(first, last + 1, SLICE):
             within = {"low": low, "high": min(low + SLICE, last + 1)}
             yield from self._sliced(table, "jobs.seq >= :low and jobs.seq < :high", within)
@@ -228,7 +245,9 @@ class Frames:
 
     def _pack(self, table: _Table, stretch: str, within: dict[str, Any]) -> Slice:
         each = [_packed(c) for c in table.columns.values()]
-        counts = [f"count({c.sql})" for c in table.columns.values() if c.kind == TEXT]
+        counts = [
+            "count(*)" if c.always else f"count({c.sql})" for c in table.columns.values() if c.kind == TEXT
+        ]
         rows = f"from {table.source} where {stretch} and {table.where}"
         rest, values = 1 + len(each), table.values | within
         row = self._fetch(f"select {', '.join(['count(*)', *each, *counts])} {rows}", values)[0]
@@ -298,7 +317,8 @@ def _packed(column: Column) -> str:
             return f"group_concat(case {column.sql} {whens} else '{chr(FIRST_LETTER - 1)}' end, '')"
         case _:
             # As bytes: what another program wrote need not be UTF-8.
-            return f"cast(group_concat(coalesce({column.sql}, char({MISSING[0]})), char({SEPARATOR[0]})) as blob)"
+            value = column.sql if column.always else f"coalesce({column.sql}, char({MISSING[0]}))"
+            return f"cast(group_concat({value}, char({SEPARATOR[0]})) as blob)"
 
 
 def _halves(within: dict[str, Any]) -> Iterator[dict[str, Any]]:
