@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queuectl.causes import _records, _structured
 from queuectl.causes._lines import TAIL_BYTES, tail_lines
 
-STRUCTURED, STRONG, WEAK, CLOSING, PLAIN, QUIET = 90, 80, 70, 60, 40, 20
+STRUCTURED, STRONG, WEAK, CLOSING, WARNED, PLAIN, QUIET = 90, 80, 70, 60, 45, 40, 20
 FAR_BYTES = 65536
 
 
@@ -64,7 +64,7 @@ _WORDS = (
     "timed out", "timeout", "invalid", "missing", "expected", "unknown", "undefined", "undeclared", "unrecogni", "illegal", "abort", "killed", "terminate",
     "fault", "overflow", "exceed", "mismatch", "corrupt", "unreachable", "too ", "bad ", "giving up", "forbidden", "unauthor", "expired", "conflict",
     "reject", "exhausted", "exit status", "unsupported", "must ", "required", "unbound", "unreadable", "disconnect", "reset by", "broken pipe", "lost",
-    "e: ", "violat", "http ", "unterminated", "deadlock", "locked", "duplicate", "already ", "out of ", "insufficient", "quota", "what()", "unresolved",
+    "violat", "http ", "unterminated", "deadlock", "locked", "duplicate", "already ", "out of mem", "out of ran", "out of bound", "out of space", "out of disk", "insufficient", "quota", "what()", "unresolved",
     "stale", "unused", "ambiguous", "redefin", "sc2", "toomany", "multiple def",
 )  # fmt: skip
 _LEVEL_FIELDS = (
@@ -81,16 +81,16 @@ _LEVEL_FIELDS = (
 # Complaints by their form: a level, `error:` and its kin, a class whose name says so.
 _STRONG = re.compile(
     r"(?:^|[\s\[(:<|*])(?:fatal error|error|fatal|panic|critical|severe|emerg|exception|err!)(?:\[\w{1,12}\]|\s\w{1,4}\d{1,5}| near line \d+)?\s?(?:[:\])}>|!]|- )"
-    r"|(?:^|[\s\[(:|])(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|PANIC|EMERG)(?:[\s:\])|]|$)"
+    r"|(?:^|[\s\[(:|])(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|PANIC|EMERG|ALERT)(?:[\s:\])|]|$)"
     r"|(?:^|[\s.:\"'(\[$>])[A-Z]\w{0,80}(?:Error|Exception|Failure|Fault|Panic)(?:\s?\(\w{1,40}\))?(?::|\)?$)"
-    r"|^(?:error|fatal|FAILED|Uncaught|Unhandled|E)\b[\s:]|^ERROR! |^(?:\S{1,200}:\d+:\d+:? )?(?:[A-Z]{1,4}\d{3,5} (?:\[\*\] )?\S|SC\d{4})|\[SC\d{4}\]$|\bSC\d{4} \("
-    r"|\b(?:CMake Error|make(?:\[\d+\])?: \*\*\*|terminate called|Assertion .{1,200} failed|internal compiler error)",
+    r"|^Exception: |^(?:error|fatal|FAILED|Uncaught|Unhandled|E)\b[\s:]|^ERROR! |^(?:\S{1,200}:\d+:\d+:? )?(?:[A-Z]{1,4}\d{3,5} (?:\[\*\] )?\S|SC\d{4})|\[SC\d{4}\]$|\bSC\d{4} \("
+    r"|^\s+\d+:\d+\s+error\s|^! (?!==>)|\b(?:CMake Error|make(?:\[\d+\])?: \*\*\*|terminate called|Assertion .{1,200} failed|internal compiler error)",
 )
 _STRONG_FOLDED = re.compile(
     r"(?:^|[\s\[(:<|*])(?:fatal error|error|fatal|panic|critical)(?:\[\w{1,12}\])?\s?:", re.IGNORECASE
 )
 _COMPILER = re.compile(
-    r"^\S{1,200}?(?::\d+|\(\d+)(?:[:,]\d+\)?)?(?::|\))(?: -)? (?:fatal )?error\b|^\S{1,200}:\d+(?::\d+)? - error TS|^error(?:\[E\d+\]| TS\d+)?: "
+    r"^! |^\s+\d+:\d+\s+error\s|^\S{1,200}?(?::\d+|\(\d+)(?:[:,]\d+\)?)?(?::|\))(?: -)? (?:fatal )?error\b|^\S{1,200}:\d+(?::\d+)? - error TS|^error(?:\[E\d+\]| TS\d+)?: "
     r"|^\[error\] |^\S{1,200}:\d+: \w+ error : |^(?:\S{1,200}:\d+:\d+:? )?[A-Z]{1,4}\d{3,5}\b|\bSC\d{4}\b|: multiple definition of |: undefined reference to |: cannot find -l|^\[ERROR\] |^npm (?:ERR!|error) |^(?:\S{1,100}\.go:\d+:\d+: )|^E: |^CMake Error"
 )
 _CLOSING = re.compile(
@@ -101,14 +101,20 @@ _CLOSING = re.compile(
     r"npm (?:ERR!|error) (?:code|errno|command|path|A complete|Lifecycle script|syscall|workspace|location|Exit status|dest|signal)|error Command failed with|ELIFECYCLE|"
     r"exit status \d+$|Error: Process completed|Process exited with|subprocess\.CalledProcessError: |Failed to execute goal|"
     r"\[ERROR\] (?:Failed to execute goal|COMPILATION ERROR|BUILD|Tests run:|There are test failures|-> |Some problems were|\[ERROR\] Some problems|The build could not|  The project )|"
-    r"Found \d+ errors?|\w{1,20}: found \d+ fatal errors?$|\d+ problems? |BEGIN failed--|[Cc]ommand exited with|Command failed|Script failed|Conversion failed|Aborting\.?$|Configuring incomplete|"
+    r"\W{0,3}Found \d+ errors?|! ==> |\W{0,3}\d+ problems? \(|\w{1,20}: found \d+ fatal errors?$|\d+ problems? |BEGIN failed--|[Cc]ommand exited with|Command failed|Script failed|Conversion failed|Aborting\.?$|Configuring incomplete|"
     r"mv: |Segmentation fault|Killed$|Aborted|Terminated$|Error opening (?:input|output) files?: (?:No such|Invalid)|Automatic merge failed|Exiting\.{0,3}$|Execution halted)"
+)
+_FAREWELL = re.compile(
+    r"^(?:(?:\[[^\]]{0,80}\]|\([^)]{0,80}\)|[^\s:]{0,40}\d\S{0,40}|\S{1,40}:|[A-Z]{4,8}|\w{1,20} :|[|>=*#:-]{1,4})\s+){0,6}(?:\([A-Z]{1,8}\):)?"
+    r"(?:(?:[Gg]iving|[Gg]ave) up|[Aa]bort(?:ing|ed)|[Ee]xit(?:ing|ed)|[Bb]ailing out|[Ss]hutting down|[Tt]erminating|[Rr]olling back|[Cc]leaning up|"
+    r"[Dd]ownload aborted|(?:[Ff]atal )?errors (?:found|detected|in|were|occurred)\b|[Ee]rror(?:\(s\))? (?:found|detected|occurred)\b|(?:\w+ : )?Fatal errors found|(?:There|[Ss]ome) (?:were|was|are) .{0,40}(?:errors?|failures?)|"
+    r"[Ff]ailed (?:with|after) (?:exit |return )?(?:code|status|\d)|(?:exit|return) (?:code|status)\b|\d+ (?:errors?|failures?|failed)\b|[Tt]he (?:above|previous) )"
 )
 _CLOSING_MV = re.compile(r"^mv: ")
 _NOISE = re.compile(
-    r"^(?:[\s\W_]*$|\s+(?:code|errno|syscall|path|address|port|type|requiredBy|hostname|url|signal|killed|cmd|stdout|stderr|status): |\[error\] +(?:[>|\d]|\W*$)|\s*\[C\]: |stack traceback|\s+\S{1,200}:\d+: in |\d+: \(|\s+dmesg\(|Time: |Snapshots: |Test Suites: |Tests: |Ran all test|\s+-->|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
+    r"^(?:[\s\W_]*$|\s*[\w ()-]{1,40}:\s{1,4}0(?:\.0{1,4})?$|\s+(?:code|errno|syscall|path|address|port|type|requiredBy|hostname|url|signal|killed|cmd|stdout|stderr|status): |\[error\] +(?:[>|\d]|\W*$)|\s*\[C\]: |stack traceback|\s+\S{1,200}:\d+: in |\d+: \(|\s+dmesg\(|Time: |Snapshots: |Test Suites: |Tests: |Ran all test|\s+-->|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
     r"= |[Uu]sage:|\s*For more information|For more|Try '|Try `|See '|See also|See: |[Ss]ee |Run '|run with |Picked up |To see the full|Re-run Maven|Node\.js v|"
-    r"Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
+    r"If (?:there|you|this|the) |Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
     r"\s*Is the server running|\s*location: |\s*symbol: |In file included|In function|\S+: In (?:function|member|constructor)|\S+: At top level|  % Total|\s+Dload|npm notice|"
     r"npm (?:ERR!|error) ?(?:$|\d+\s*$|\d+ (?:Not Found - |Note|tarball)|    at |A complete|  [\w\s'\[]+: |\}|If you are|This is probably|code \w|errno|syscall|path|dest|type|network|previous)|"
     r"Failed to (?:parse JSON|connect).{0,40}previous|\d+ (?:passed|failed)|\d+%|[\d.]+[KMG]?B? +[\d.]+[KMG]?B? |Stack dump|stack backtrace|Backtrace|Traceback|The above|During handling|Saving to|Resolving |Connecting to .{1,200}connected|HTTP request sent.{0,80} \d\.\.\.$|"
@@ -130,7 +136,7 @@ def _by_words(lines: Sequence[str], bonus: int) -> Pick | None:
     whole = "\n".join(lines).lower()
     words = [word for word in _WORDS if word in whole]
     records = any(field in whole for field in _LEVEL_FIELDS)
-    weak = closing = plain = quiet = None
+    weak = closing = plain = quiet = warned = None
     strong: list[str] = []
     for line in reversed(lines):
         if not line or line.isspace():
@@ -145,12 +151,14 @@ def _by_words(lines: Sequence[str], bonus: int) -> Pick | None:
             continue
         if _NOISE.match(line):
             continue
-        if _CLOSING.match(line) and not _CLOSING_MV.match(line):
+        if (_CLOSING.match(line) and not _CLOSING_MV.match(line)) or _FAREWELL.match(line):
             closing = closing or line
         elif speaks and (_STRONG.search(line) or _STRONG_FOLDED.search(line)) and not _QUIET_LEAD.match(line):
             strong.append(line)
         elif _QUIET.search(line[:120]):
             quiet = quiet or line
+            if bonus and speaks:
+                warned = warned or line
         elif speaks:
             weak = _earlier(weak, line)
         else:
@@ -161,7 +169,14 @@ def _by_words(lines: Sequence[str], bonus: int) -> Pick | None:
         return Pick(STRONG + bonus, f"{top.strip()} {' '.join(symbol.split())}", top)
     if top is not None and (_OPEN.search(top) or "=> {" in top):
         return Pick(STRONG + bonus, _continued(top, lines), top)
-    for tier, pick in ((STRONG, top), (WEAK, weak), (CLOSING, closing), (PLAIN, plain), (QUIET, quiet)):
+    for tier, pick in (
+        (STRONG, top),
+        (WEAK, weak),
+        (CLOSING, closing),
+        (PLAIN, plain),
+        (WARNED, warned),
+        (QUIET, quiet),
+    ):
         if pick is not None:
             worth = PLAIN + 25 if tier == PLAIN and bonus else tier
             return Pick(worth + bonus, pick.strip(), pick)

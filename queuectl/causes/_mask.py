@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from queuectl.causes._paths import PATH, extension, is_path, path_at, path_word
+
 MAX_CHARS = 500
 
 _TIME = re.compile(
@@ -19,25 +21,33 @@ _LEVEL = re.compile(
     r"^(?:<t>|[\s\[\]()|:,*<>-])*(?:\[?\b(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|EMERG|ALERT|FAILURE|Error|error)\b\]?[\s:|\])-]*"
     r"(?:<t>[\s:|,\])-]*)?)+(?=\S)"
 )
+_LOGGER = re.compile(
+    r"^(?:[^\s:]{1,60}(?: \||:)? +|\[[^\]]{0,80}\][ :|-]*|\([^)]{0,80}\)[ :|-]*|\{[^}]{0,80}\}[ :|-]*|<t>[ :|,-]*|\|[ ]*){1,6}?"
+    r"\[?\b(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|EMERG|ALERT)\b\]?(?:[ :|>-]+|$)"
+)
+_LOGGER_NAME = re.compile(
+    r"^(?:<t>[ |,-]*|\[[^\]]{1,80}\][ :|-]*|\([^)]{1,80}\) ?[:|-] |\{[^}]{1,80}\}[ :|-]*|[A-Za-z_$][\w.$/-]{0,80}(?:[.:][\w<>]{1,60})?(?::\d{1,6})? ?(?:[-|]|: -) |[a-z][\w$]{0,40}(?:\.[\w$]{1,60}){1,8}(?::\d{1,6})?:? (?=\S))+(?=\S)"
+)
 _LEAD_TIME = re.compile(r"^(?:\[\d{1,8}\] |[\s\[(]*<t>[\s\])|,:-]*)+")
 _KLOG = re.compile(r"^[EF]\d{4} \S{8,20} +\d+ [\w.-]{1,60}:\d+\] ")
 _SYSLOG = re.compile(r"^<t> [\w.-]{1,60} ([\w./-]{1,40})\[\d+\]: ")
 _THREAD = re.compile(
-    r'^(?:<internal:[^>]{1,200}>:\d+:in [`\'][^`\']{0,80}\': |([\w-]{1,40}): error: \1: |[\w.-]{1,40}: ?(?=\S{1,200}\.\w{1,5}:\d+(?::\d+)?: )|\S{1,200}:\(\.\w{1,20}\+0x[0-9a-f]{1,16}\): |(?:Error )?in [^:]{1,100} : (?=\S)|[=*#-]{3,} |Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )'
+    r'^(?:<internal:[^>]{1,200}>:\d+:in [`\'][^`\']{0,80}\': |([\w-]{1,40}): error: \1: |[\w.-]{1,40}: ?(?=[^\s:]{1,200}:\d+(?::\d+)?: )|\S{1,200}:\(\.\w{1,20}\+0x[0-9a-f]{1,16}\): |(?:Error )?[Ii]n [^:]{1,100} : (?=\S)|[=*#-]{3,} |Exception in thread "[^"]{0,80}" |Uncaught |Unhandled exception: |\(node:\d+\) )'
 )
 _LOCATION = re.compile(
-    r"^(?:[^\s:()'\"]{1,200}(?::\d+(?::\d+|[.-]\d+)*(?:: ?| )|\(\d+(?:,\d+)?\): (?=error|warning|fatal)|:\[\d+,\d+\] )(?:in [`'][^`']{0,80}': )?(?:- )?)"
+    r"^(?:! |[\"'][^\"']{1,200}[\"']:\d+: |\d+:\d+\s+error\s+|[^\s:()'\"]{1,200}(?::\d+(?::\d+|[.-]\d+)*(?:: ?| )|\(\d+(?:,\d+)?\): (?=error|warning|fatal)|:\[\d+,\d+\] )(?:in [`'][^`']{0,80}': )?(?:- )?)"
 )
 _TOLD_BY = re.compile(
     r"^(?:[^\s:]{1,80}: (?=(?:fatal )?error: ))?(?:fatal error: |error: )?(?:(?:ba|da|z|k)?sh: (?:cannot open (?=\S*: No such))?|cannot open (?=\S{1,200}: No such file$)|docker: |PHP |Connecting to .{1,120}?\.\.\. ?)?"
 )
 _ASIDE = re.compile(
-    r"[.;:]? ?[Dd]id you mean.*$|, input_value=.*$|(?<=not found) in: .*$|(?<=not in scope: )(\w+) :: .*$| [=*#-]{3,}$| \(you may need to install.*$| \(child\)|, needed by '[^']{1,200}'|(?<=Merge conflict in ).*$|(?<=\[rejected\]) .{1,200}(?= \()|(?<=\*\*\*) \[[^\]]{1,200}\]"
+    r"[.;:]? ?[Dd]id you mean.*$|, input_value=.*$|(?<=not found) in: .*$|,? ?(?:\.\.\.)?\x22[^\x22]{0,200}\x22?.{0,80} is not valid JSON$|(?<=not in scope: )(\w+) :: .*$| [=*#-]{3,}$| \(you may need to install.*$| \(child\)|, needed by '[^']{1,200}'|(?<=Merge conflict in ).*$|(?<=\[rejected\]) .{1,200}(?= \()|(?<=\*\*\*) \[[^\]]{1,200}\]"
 )
 _ASIDE_MARKS = (
     "you mean",
     "input_value",
     "not found in",
+    "valid JSON",
     "not in scope",
     "---",
     "===",
@@ -74,8 +84,10 @@ _HOST_AFTER = re.compile(
     r"translate host name|getaddrinfo [A-Z_]{3,12}|connect to host|connect to server at|connection to server at)\b:?\s{1,3})"
     r"[\"'‘“(]?[\w.-]{1,253}[\"'’”)]?(?: port \d+| on [\d.<>hos]{1,30}(?::\d+)?)?"
 )
-_HEX = re.compile(r"\b0[xX][0-9a-fA-F]+\b|\b(?=[a-fA-F]{0,64}\d)(?=\d{0,64}[a-fA-F])[0-9a-fA-F]{7,128}\b")
-_ID = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{0,40}(?:\d{1,20}[A-Za-z]{1,40}){2,20}\d{0,20}(?![A-Za-z0-9])")
+_HEX = re.compile(r"\b0[xX][0-9a-fA-F]+\b|\b(?=[a-fA-F]{0,64}\d)(?=\d{0,64}[a-fA-F])[0-9a-fA-F]{6,128}\b")
+_ID = re.compile(
+    r"(?<![A-Za-z0-9])[A-Za-z]{0,40}(?:\d{1,20}[A-Za-z]{1,40}){2,20}\d{0,20}(?![A-Za-z0-9])|(?<![A-Za-z0-9.])\d{1,20}[A-Za-z]{1,40}\d{1,20}(?![A-Za-z0-9])"
+)
 _QUOTED = re.compile(
     r"(?<![\w)])(?:'([^'\n]{0,200})'|\"([^\"\n]{0,200})\"|`([^`'\n]{0,200})[`']|‘([^’\n]{0,200})’|“([^”\n]{0,200})”)(?!\w)"
 )
@@ -88,12 +100,59 @@ _SCOPED = re.compile(r"^@[\w.-]{1,60}/[\w.-]{1,60}$")
 _VERSION = re.compile(r"(?:[=<>~!]=?=|@)[\^~=]{0,2}(?:[\d*x][\w.*+-]{0,40}|latest)?$")
 _PIN = re.compile(r"(?<=[\w\]])(?:[=<>~!]=|@)[\^~]?\d[\w.*+-]{0,40}")
 _VALUE_BEFORE = re.compile(
-    r"(?:base \d+|to (?:float|int|integer|number|date|bool)|invalid(?: \w+)? value|invalid input syntax for \w+(?: \w+)*|"
+    r"(?:base \d+|to (?:float|int|integer|number|date|bool)|invalid(?: \w+)? value(?: in (?:line|row|field|column)[\w <>,]{0,40}:)?|invalid input syntax for \w+(?: \w+)*|\bparsing|"
     r"for input string|invalid (?:date|time|number|literal|integer|float)|date string|time data|"
     r"\b(?:user|account|customer|order|job|task|record|file|path|folder|pathspec|role|container|"
     r"server|host|hostname|machine|node|pod|session|device|token|input|email|address|url|"
     r"line|line \d+|project|tenant|id|pull))[\s:=(]{0,3}$",
     re.IGNORECASE,
+)
+_NAME_SIGN = re.compile(r"[\d_-]")
+_NAMED = re.compile(
+    r"\b([A-Za-z]{2,11})((?: id| name)?[ :#]{1,2})(?=[\w.-]{0,60}[\d_-])(?!<)[A-Za-z0-9][\w.-]{1,60}(?<![.-])(?![\w/(=])"
+)
+_NOUNS = frozenset(
+    [
+        "user",
+        "account",
+        "customer",
+        "client",
+        "tenant",
+        "project",
+        "order",
+        "job",
+        "task",
+        "host",
+        "server",
+        "node",
+        "pod",
+        "bucket",
+        "container",
+        "device",
+        "session",
+        "shard",
+        "partition",
+        "worker",
+        "instance",
+        "cluster",
+        "volume",
+        "record",
+        "run",
+        "batch",
+        "request",
+        "transaction",
+        "ticket",
+        "invoice",
+        "patient",
+        "sample",
+        "charge",
+        "payment",
+    ]
+)
+"""What has a name or a number of its own: which one it is does not decide the fix."""
+_FIELD = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]{0,40}=)(?!<|=|\d{1,3}\b)[\w.+:-]{0,80}\d[\w.+:/-]{0,120}")
+_FIELD_KEPT = re.compile(
+    r"(?:code|status|errno|error|exit|rc|signal|sqlstate|AF|type|dtype)=$", re.IGNORECASE
 )
 _ERRNO_TEXT = re.compile(
     r"No such file or directory|Permission denied|Is a directory|Not a directory|File exists|Directory not empty|Operation not permitted|"
@@ -107,160 +166,17 @@ _OPERAND = re.compile(
 )
 _BAD_BYTE = re.compile(r"invalid (?:start|continuation) byte")
 _WITH_EXTENSION = re.compile(r"<path>\.\w{1,8}")
-_ARITY = re.compile(r"^[\w.:]+/\d{1,2}$")
-_PATH = re.compile(
-    r"(?<![\w<>/.])(?:~|\.{1,2}|[A-Za-z]:)?(?:/(?:[\w.@%+=,~{}-]|<t>|<id>|<hex>){1,200}){1,30}/?(?::\d+(?::\d+)?)?"
-    r"|(?<![\w<>/.])[\w.@%+=,~-]{1,120}(?:/(?:[\w.@%+=,~-]|<t>|<id>|<hex>){1,120}){1,30}/?(?::\d+(?::\d+)?)?"
-    r"|(?<![\w<>/.])[\w@%+=,~-]{1,120}(?:\.[\w-]{1,40}){0,3}\.(?:[a-z][a-z0-9]{0,6}|[chyR])(?![\w(]|\.[A-Z]\w{0,60}?[a-z]|\.[a-z]\w{0,40}[.(])(?::\d+(?::\d+)?)?"
-)
+_PATHS = re.compile(r"<path>(?:\.\w{1,8}){0,3}(?:(?:,| or|, or| and)? <path>(?:\.\w{1,8}){0,3})+")
 _SUBJECT = re.compile(r"^((?:(?:zstd|lz4|bzip2|xz|unzip): )?)<path>\.\w{1,8}: (?!No such)")
 _LISTED = re.compile(
     r"^[^\s:'\"]{1,200}(?= : no such file or directory$)|^[^\s:'\"]{1,200}\.\w{1,8}(?=: FAILED\b)"
-)
-_EXTENSIONS = frozenset(
-    [
-        "dot",
-        "gv",
-        "csv",
-        "tsv",
-        "json",
-        "jsonl",
-        "yaml",
-        "yml",
-        "toml",
-        "ini",
-        "cfg",
-        "conf",
-        "xml",
-        "html",
-        "txt",
-        "log",
-        "md",
-        "py",
-        "ipynb",
-        "js",
-        "mjs",
-        "ts",
-        "tsx",
-        "jsx",
-        "rb",
-        "pl",
-        "php",
-        "go",
-        "rs",
-        "c",
-        "h",
-        "cc",
-        "cpp",
-        "hpp",
-        "java",
-        "kt",
-        "jar",
-        "class",
-        "sh",
-        "bash",
-        "sql",
-        "db",
-        "sqlite",
-        "parquet",
-        "feather",
-        "arrow",
-        "xlsx",
-        "xls",
-        "pdf",
-        "png",
-        "jpg",
-        "jpeg",
-        "gif",
-        "svg",
-        "mp4",
-        "mkv",
-        "mov",
-        "webm",
-        "mp3",
-        "wav",
-        "flac",
-        "zip",
-        "tar",
-        "gz",
-        "tgz",
-        "bz2",
-        "xz",
-        "zst",
-        "7z",
-        "whl",
-        "pem",
-        "crt",
-        "key",
-        "bin",
-        "dat",
-        "tmp",
-        "lock",
-        "pid",
-        "sock",
-        "so",
-        "o",
-        "a",
-        "env",
-        "tf",
-        "hcl",
-        "lua",
-        "r",
-        "R",
-        "hs",
-        "ml",
-        "ex",
-        "exs",
-        "erl",
-        "bam",
-        "fasta",
-        "fastq",
-        "vcf",
-        "npy",
-        "npz",
-        "pt",
-        "pth",
-        "h5",
-        "hdf5",
-        "pkl",
-        "proto",
-        "y",
-        "l",
-        "deb",
-        "rpm",
-        "gem",
-        "apk",
-        "iso",
-        "p12",
-        "pfx",
-        "jks",
-        "lz4",
-        "rej",
-        "orig",
-        "patch",
-        "diff",
-        "bak",
-        "po",
-        "mo",
-        "m4",
-        "ll",
-        "onnx",
-        "ckpt",
-        "safetensors",
-        "avi",
-        "ogg",
-        "tiff",
-        "bmp",
-        "webp",
-        "pcap",
-    ]
 )
 _NO_SUCH_FILE = re.compile(r"No such file$")
 _SHIELD = {ord(c): 0xE000 + ord(c) for c in "0123456789/."}
 _UNSHIELD = {shielded: plain for plain, shielded in _SHIELD.items()}
 _NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
 _KEEP_BEFORE = re.compile(
-    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\bcode|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
+    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\bcode|[a-z]Code|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
     r"|\brc|\bSQLSTATE|\bnpm|\banswered|\breplied|\bresponse(?: code)?|\bstatusCode)[\s:=#(\[-]{0,3}-?$",
     re.IGNORECASE,
 )
@@ -301,22 +217,30 @@ def template_of(text: str) -> str:
     if "(Caused by " in s:
         s = _inner_cause(s)
     s = _places(s)
+    if _NAME_SIGN.search(s):
+        s = _NAMED.sub(_named, s)
     if "'" in s or '"' in s or "`" in s or "‘" in s or "“" in s:
         operands = _ERRNO_TEXT.search(s) is not None and "[Errno" not in s
         s = _QUOTED.sub(lambda m: _quoted(m, operands=operands), s)
     if ": " in s:
-        s = _OPERAND.sub(lambda m: m.group(0).replace(m.group(1), _path_word(m.group(1))), s)
+        s = _OPERAND.sub(lambda m: m.group(0).replace(m.group(1), path_word(m.group(1))), s)
     if "invalid " in s:
         s = _BAD_BYTE.sub("invalid byte", s)
     if ": FAILED" in s or " : no such" in s:
         s = _LISTED.sub("<path>", s)
     if "can't open " in s:
-        s = _OPENED.sub(lambda m: _path_word(m.group(0)), s)
+        s = _OPENED.sub(lambda m: path_word(m.group(0)), s)
     if "/" in s or "." in s:
-        s = _PATH.sub(lambda m: _path(m.group(0)), s)
+        s = PATH.sub(path_at, s)
+    if s.count("<path>") > 1:
+        s = _PATHS.sub(
+            lambda m: m.group(0).split(" ", 1)[0].rstrip(","), s
+        )  # several of them are as good as one
     if "ermission denied" in s or "not permitted" in s:
         s = _WITH_EXTENSION.sub("<path>", s)  # a right is missing, whatever the file
     s = _SUBJECT.sub(r"\1<path>: ", s)
+    if "=" in s:
+        s = _FIELD.sub(_field, s)
     if "=" in s or "@" in s:
         s = _PIN.sub("", s)
     s = _NUMBER.sub(_number, s)
@@ -331,7 +255,7 @@ def _without_place(s: str) -> str:
         s = _TIME.sub("<t>", s)
     if s.startswith("<t>") and (m := _SYSLOG.match(s)):
         s = f"{m.group(1)}: " + s[m.end() :]
-    s = _LEAD_TIME.sub("", s)
+    s = _without_logger(_LEAD_TIME.sub("", s))
     s = _SQL_PLACE.sub("", s)
     s = _LEVEL.sub("", s, count=1)
     s = _THREAD.sub("", s)
@@ -351,13 +275,25 @@ def _without_place(s: str) -> str:
     return _ASIDE.sub(r"\1", s) if any(mark in s for mark in _ASIDE_MARKS) else s
 
 
+def _without_logger(s: str) -> str:
+    """Drop what a logger puts before a message: thread, level in capitals, name, place."""
+    m = _LOGGER.match(s[:240])
+    if m is None or m.end() == len(s):
+        return s
+    rest = s[m.end() :]
+    return _LOGGER_NAME.sub("", rest, count=1)
+
+
 def _well_known(s: str) -> str | None:
     """Facts that programs word differently."""
     if "not found" in s or "nown command" in s or "No such file" in s:
         m = _NOT_FOUND.match(s) or _EXEC.match(s)
         if m:
             name = next(group for group in m.groups() if group)
-            return f"command not found: {name.rsplit('/', 1)[-1]}"
+            is_script = (
+                "/" in name and name[0] != "/"
+            )  # a file of the job's own, that may also lack its interpreter
+            return f"command not found: {path_word(name) if is_script else name.rsplit('/', 1)[-1]}"
     if ("exec: " in s or "spawn " in s) and (m := _SPAWN.search(s)):
         return f"command not found: {next(group for group in m.groups() if group).rsplit('/', 1)[-1]}"
     if "Assertion" in s and (m := _ASSERTION.search(s)):
@@ -396,15 +332,15 @@ def _quoted(m: re.Match[str], *, operands: bool) -> str:
     if operands and (_CODE.search(inner) or _ERRNO_TEXT.search(inner)):
         return f"'{_kept(inner)}'"
     if operands or _VALUE_BEFORE.search(m.string[max(0, m.start() - 60) : m.start()]):
-        word = _path_word(inner) if operands or _extension(inner) else "<v>"
+        word = path_word(inner) if operands or extension(inner) else "<v>"
     elif inner.startswith("<") and inner.endswith(">"):
         word = inner
     elif not any(c.isalnum() for c in inner) and len(inner) <= 4:
         return f"{opening}{inner}{closing}"
-    elif _SCOPED.match(name := _VERSION.sub("", inner)) or (_NAME.match(name) and not _is_path(name)):
+    elif _SCOPED.match(name := _VERSION.sub("", inner)) or (_NAME.match(name) and not is_path(name)):
         word = _kept(_SERIAL.sub("<n>", name))
-    elif _is_path(inner):
-        word = _path_word(inner)
+    elif is_path(inner):
+        word = path_word(inner)
     elif inner.count(" ") > 1 or inner[:3].isdigit():
         word = inner  # a sentence: what varies in it is masked with the rest
     else:
@@ -412,44 +348,26 @@ def _quoted(m: re.Match[str], *, operands: bool) -> str:
     return f"'{word}'"
 
 
+def _named(m: re.Match[str]) -> str:
+    noun, between = m.groups()
+    return f"{noun}{between}<n>" if noun.lower() in _NOUNS else m.group(0)
+
+
+def _field(m: re.Match[str]) -> str:
+    """`name=value` with a digit in the value: the value varies, but for codes."""
+    return m.group(0) if _FIELD_KEPT.search(m.group(1)) else f"{m.group(1)}<n>"
+
+
 def _kept(name: str) -> str:
     """A name that later steps must not take for a path or a number."""
     return name.translate(_SHIELD)
-
-
-def _is_path(word: str) -> bool:
-    return "/" in word or _extension(word) != ""
-
-
-def _extension(word: str) -> str:
-    stem, dot, end = word.rpartition(".")
-    if dot and (stem.endswith(".tar") or end == "tgz"):
-        return ".tar"
-    return f".{end}" if dot and stem and end in _EXTENSIONS else ""
-
-
-def _path_word(word: str) -> str:
-    if word.endswith((".h", ".hpp", ".hh")):
-        return word.rsplit("/", 1)[-1]  # a header's name is a package's
-    return f"<path>{_extension(word)}"
-
-
-def _path(word: str) -> str:
-    """Mask a path that stands bare in the text; leave words that only look like one."""
-    if word.startswith("HTTP/") or _ARITY.search(word):
-        return word
-    clean = word.rstrip(":0123456789") if ":" in word else word
-    if "/" not in clean:
-        return _path_word(clean) if _extension(clean) else word
-    looks = clean[0] in "/~." or clean.count("/") > 1 or _extension(clean) or any(c.isdigit() for c in clean)
-    return _path_word(clean) if looks else word
 
 
 def _number(m: re.Match[str]) -> str:
     """Mask a number unless it decides the fix: HTTP 503, errno 28, exit status 2, curl: (7), E0425."""
     start, word = m.start(), m.group(0)
     before = m.string[max(0, start - 24) : start]
-    if before.endswith("mp") and "<path>." in before[-9:]:
+    if "<path>." in before[-14:] and before.rpartition("<path>.")[2].isalnum():
         return word  # of an extension
     if len(word) <= 5 and word.isdigit():
         if _KEEP_BEFORE.search(before) or _CODE_BEFORE.search(before):

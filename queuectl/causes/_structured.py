@@ -17,6 +17,8 @@ _DIRECT = "The above exception was the direct cause"
 _CONTEXT = "During handling of the above exception"
 _GROUP_EDGE = re.compile(r"^[\s|+]*(?:[-+]{2,}.*)?\| ?|^[\s|+-]*\+[-+]+.*$")
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]{0,120}(?:: |:?$)")
+_SYSTEMS = re.compile(r"^(?:Connection\w*Error|TimeoutError|BrokenPipeError|OSError|socket\.\w+|ssl\.\w+)\b")
+"""What the operating system says alike to every library; the last of the chain tells whose call it was."""
 _VAGUE = re.compile(r"^(?:RuntimeError|Exception|SystemExit|[\w.]+\.(?:CalledProcessError))(?::|$)")
 _PYTEST = re.compile(r"^(FAILED|ERROR) (\S{1,300})(?: - (.{0,400}))?$")
 _PYTEST_E = re.compile(r"^E   +(\S.*)$")
@@ -60,7 +62,7 @@ def _pytest(lines: Sequence[str]) -> Found | None:
             and not told.startswith(("assert", "AssertionError", "Failed: ", "failed on setup"))
             and "..." not in told[:20]
         ):
-            return told, line
+            return (f"{told} in {_test_name(m.group(2))}" if _BARE.match(told) else told), line
         if m.group(1) == "ERROR" and (e := _last(lines[:summary], _PYTEST_E)):
             return e.group(1), line
         return f"test failed: {_test_name(m.group(2))}", line
@@ -163,7 +165,14 @@ def _traceback(lines: Sequence[str]) -> Found | None:
             break
         n -= 1
         at = earlier
-    return None if at is None else _told(lines, at, heads[n])
+    if at is None:
+        return None
+    message, line = _told(lines, at, heads[n])
+    outer = _exception_after(lines, heads[-1]) if n < len(heads) - 1 else None
+    kind = "" if outer is None else lines[outer].partition(":")[0].strip()
+    if "." in kind and _SYSTEMS.match(message) and not _VAGUE.match(kind):
+        return f"{message} ({kind})", line
+    return message, line
 
 
 def _first_leaf(lines: Sequence[str], heads: Sequence[int]) -> Found | None:
@@ -213,7 +222,32 @@ def _told(lines: Sequence[str], at: int, head: int) -> Found:
     if (not words.strip() and line.rstrip().endswith(":")) or re.search(r"\d+ validation errors?\b", line):
         more = [t for t in lines[at + 1 : at + 3] if t.strip()]
         return " ".join([line, *(t.strip() for t in more)]), line
+    if m := _COMMAND.search(line):
+        return f"{kind}: {m.group(1).rsplit('/', 1)[-1]} {m.group(2)}", line
+    if _BARE.match(line):
+        return f"{line.rstrip(' :')}{_function(lines, head, at)}", line
     return line, line
+
+
+_COMMAND = re.compile(
+    r"Command '(?:\[['\"])?([^\s'\"]{1,200}).*['\"\]] (returned non-zero exit status -?\d+|died with .{1,60}|timed out after)"
+)
+_BARE = re.compile(
+    r"^(?:ZeroDivisionError|IndexError|RecursionError|StopIteration|NotImplementedError|OverflowError|TypeError: (?:'NoneType'|'\w+' object is not|unsupported operand)"
+    r"|(?!TimeoutError|MemoryError|KeyboardInterrupt|[\w.]*(?:Timeout|Connect)\w*)[\w.]{1,80}(?:Error|Exception)\s*:?\s*$)"
+)
+"""Exceptions that say nothing of what they are about: where they were raised is what tells them apart."""
+_FRAME = re.compile(r'^\s*File "([^"]{1,300})", line \d+, in (\w{1,80})$')
+_LIBRARY = ("site-packages/", "dist-packages/", "lib/python3", "<frozen", "<string>")
+
+
+def _function(lines: Sequence[str], head: int, at: int) -> str:
+    """The innermost function of the program's own, as ` in name`; nothing at the top level."""
+    for line in reversed(lines[head:at]):
+        m = _FRAME.match(line)
+        if m and not any(part in m.group(1) for part in _LIBRARY):
+            return "" if m.group(2) == "main" else f" in {m.group(2)}"
+    return ""
 
 
 def _with_file(lines: Sequence[str], at: int) -> str:

@@ -34,7 +34,7 @@ def cli(q, *words):
 def test_causes_are_grouped_with_what_one_needs_to_know(broken) -> None:
     first, *rest = found = broken.failures()
     assert [c.count for c in found] == [6, 2, 1] and found.left_out == 0
-    assert first.message == "cat: <path>.csv: No such file or directory" and first.jobs == 6
+    assert first.message == "cat: <path>.data: No such file or directory" and first.jobs == 6
     assert first.share == pytest.approx(6 / 9) and sum(c.share for c in found) == pytest.approx(1)
     assert re.fullmatch(r"cat: /nowhere/data_\d\.csv: No such file or directory", first.example_line)
     assert broken.show(first.example_job).job.error_sig == first.sig
