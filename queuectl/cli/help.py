@@ -172,7 +172,7 @@ def _settings(extra: Extra) -> list[str]:
 
 def _usage(asked: Command) -> list[str]:
     if asked.extra.rest:
-        others = [_shown(asked, p) for p in asked.parameters if p.positional and p.name != asked.extra.rest]
+        others = _others(asked)
         return [*others, "[flags]", "(-c COMMAND | -- WORD…)"]
     words = []
     for p in asked.parameters:
@@ -180,6 +180,14 @@ def _usage(asked: Command) -> list[str]:
             shown = _shown(asked, p)
             words.append(f"[{shown}…]" if p.many else shown if p.required else f"[{shown}]")
     return [*words, "[flags]"]
+
+
+def _others(asked: Command) -> list[str]:
+    """The words before a command; of several, the first may be left out where the last has a default."""
+    words = [p for p in asked.parameters if p.positional and p.name != asked.extra.rest]
+    if words and not words[-1].required:
+        return [f"[{_shown(asked, p)}]" for p in words[:-1]] + [_shown(asked, words[-1])]
+    return [_shown(asked, p) for p in words]
 
 
 def _shown(asked: Command, p: Parameter) -> str:

@@ -12,6 +12,7 @@ from queuectl import validate as v
 from queuectl.answers import ActionResult
 from queuectl.errors import StateConflict
 from queuectl.queue._base import Group
+from queuectl.store.jobs import new_id
 
 if TYPE_CHECKING:
     from queuectl.cron import Entries
@@ -25,7 +26,7 @@ class Schedule(Group):
     """Cron entries: each of their slots gets a job."""
 
     def add(
-        self, name: str, cron: str, *, command: str, queue: str | None = None, timezone: str | None = None, misfire: str = "one",
+        self, name: str, cron: str | None = None, *, command: str, queue: str | None = None, timezone: str | None = None, misfire: str = "one",
         overlap: str = "skip", replace: bool = False, priority: int | None = None, timeout: str | float | None = None,
         kill_after: str | float | None = None, max_retries: int | None = None, backoff: str | None = None, backoff_base: float | None = None,
         backoff_max: str | float | None = None, jitter: float | None = None, retry_on: str | None = None, no_retry_on: str | None = None,
@@ -35,7 +36,7 @@ class Schedule(Group):
         """Enqueue a command at every time that a cron entry names, as long as any worker runs; each time once.
 
         Args:
-            name: what it is called.
+            name: what it is called; left out, it gets an id of its own.
             cron: minute hour day month weekday, or six fields with the second first, or @hourly, @daily, @weekly, @monthly, @yearly.
             command: what `sh -c` runs, stored byte for byte.
             queue: the queue's name; default by default.
@@ -65,6 +66,8 @@ class Schedule(Group):
             InvalidValue: a value is not what was expected; nothing was added.
             StateConflict: there is one of this name already.
         """
+        if cron is None:
+            name, cron = new_id(), name
         given = {k: x for k, x in locals().items() if k != "self" and x is not None}
         entry = self._entry(given, now_ms=processes.now_ms())
         store = self._store

@@ -1,6 +1,7 @@
 """Schedules: every slot gets its job once, whatever clocks, restarts and other runners do."""
 
 import contextlib
+import io
 import multiprocessing
 import random
 import time
@@ -13,6 +14,7 @@ from harness import await_true
 from queuectl import processes
 from queuectl.chores import Moment
 from queuectl.chores.schedules import Schedules, tick
+from queuectl.cli import main
 from queuectl.cron import SET_BACK_MS, Cron, Schedule
 from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue, NothingMatched, StateConflict
@@ -398,3 +400,15 @@ def test_two_workers_run_each_slot_of_an_entry_once_and_at_its_time(q, start):
     assert [s for s, _, _ in found] == [found[0][0] + n * 1000 for n in range(len(found))]
     assert all(made >= slot for slot, made, _ in found)
     assert {s for _, _, s in found} == {"completed"}
+
+
+def test_an_entry_needs_no_name(q, place):
+    """The line of a crontab alone is enough; it gets a name by which it is paused and removed."""
+    words = ["schedule", "add", "*/5 * * * *", "-c", "true", "--db", str(place)]
+    assert main(words, stdout=io.StringIO()) == 0
+    (entry,) = q.schedule.list()
+    assert (entry.cron, entry.command, len(entry.id)) == ("*/5 * * * *", "true", 8)
+    assert q.schedule.add("@daily", command="true").cron == "@daily"
+    assert q.schedule.remove(entry.id)
+    with pytest.raises(InvalidValue, match="got 'nightly'"):
+        q.schedule.add("nightly", command="true")
