@@ -262,6 +262,14 @@ def shown(name: str, value: Any) -> str:
         return v.span(value).replace(" ", "")
     if isinstance(value, float):
         return f"{value:g}"
+    if name in ("retry-on", "no-retry-on"):
+        rules: list[str] = json.loads(value)
+        return ",".join(sorted(rules, key=lambda r: r.startswith("re:")))  # what follows re: belongs to it
+    if name == "warn":
+        signal, _, before = value.partition(",")
+        return f"{signal},{v.span(int(before)).replace(' ', '')}"
+    if name == "keep-children":
+        return "yes" if value else "no"
     if name in ("output-cap", "output-total"):
         factor, unit = next(
             (f, u) for f, u in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"), (1, "")) if value % f == 0

@@ -155,6 +155,7 @@ def _details(details: Any) -> Lines:
         ("Cause", job.error_sig),
         ("Tags", job.tags),
         ("Parameters", job.params),
+        ("Result", job.result),
         ("Schedule", job.schedule and f"{job.schedule}, for {local(job.slot_ms)}"),
     ):
         if value:

@@ -23,3 +23,19 @@ def test_a_change_is_said_to_hold_for_what_it_holds_for():
     assert holds_for("timeout") == "it applies to jobs enqueued from now on"
     assert holds_for("on-dead") == holds_for("breaker") == holds_for("retention") == "it applies at once"
     assert holds_for("output-cap") == "it applies to workers started from now on"
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("retry-on", "1-5,timeout"),
+        ("no-retry-on", "3,re:a,b"),
+        ("keep-children", "yes"),
+        ("backoff", "[2,10,60]"),
+        ("warn", "USR1,30s"),
+    ],
+)
+def test_a_value_is_shown_as_it_was_typed(name, typed):
+    s = SETTINGS[name]
+    assert shown(name, s.read(typed)).replace(" ", "") == typed
+    assert s.read(shown(name, s.read(typed))) == s.read(typed)
