@@ -18,12 +18,17 @@ from queuectl.store.browse import Browse, Key
 from queuectl.store.trends import Trends
 
 Data = dict[str, Any]
+# seq of the oldest, at ms of the newest, by whom, what, the newest's job, note, how many
+Told = tuple[int, int, str, str, str | None, str | None, int]
 STALE_MS = 15_000  # silence after which a worker's row is shown as stale; it beats every 2 s
 COMMAND = 400
 OUTPUT_CHARS = 100_000
 BUCKETS = 24
 SPARK = 30  # minutes
 CAUSES = 20
+LINES = 50  # of what happened, on a page
+EVENTS = 5000  # looked at to fill it
+AT_ONCE_MS = 10_000
 SAMPLE = 4000  # failed runs whose commands are read for the map of commands over time
 
 # Which buttons apply to a job, by its state: the table of transitions has the last word.
@@ -281,7 +286,7 @@ def activity(store: Store, view: View, *, now_ms: int) -> Data:
     trends = Trends(store.connection)
     since = now_ms - WINDOWS_MS[view.window] if WINDOWS_MS[view.window] else 0
     recent = trends.recent_runs(since)
-    events = trends.events(before=view.before, limit=100)
+    told = _told(trends.events(before=view.before, limit=EVENTS))
     start = since or trends.first_end_ms() or now_ms - 3_600_000
     edges = [start + (now_ms - start) * i // BUCKETS for i in range(BUCKETS)] + [now_ms + 1]
     ended = [trends.finished_between(low, high) for low, high in pairwise(edges)]
@@ -289,13 +294,31 @@ def activity(store: Store, view: View, *, now_ms: int) -> Data:
     for _, bucket, n in trends.failures_over_time(start, now_ms, buckets=BUCKETS):
         bad[bucket] += n
     return {
-        "events": [_shown([s, at, who, verb, job, display.preview(note, 200) if note else None]) for s, at, who, verb, job, note in events],
-        "before": view.before, "next": events[-1][0] if len(events) == 100 else None,
+        "events": [_shown([at, who, verb, job, display.preview(note, 200) if note else None, n]) for _, at, who, verb, job, note, n in told[:LINES]],
+        "before": view.before, "next": told[LINES - 1][0] if len(told) > LINES else None,
         "start": start, "end": now_ms, "window": view.window, "runs": sum(ended), "sample": len(recent),
         "ended": {"ok": [max(0, n - b) for n, b in zip(ended, bad, strict=True)], "bad": bad},
         "waits": spread([r[3] for r in recent if r[3] is not None]),
         "durations": spread([r[1] for r in recent if r[1] is not None]),
     }  # fmt: skip
+
+
+def _told(events: Sequence[tuple[int, int, str, str, str | None, str | None]]) -> list[Told]:
+    """Return events as lines, newest first: what was done to many jobs at once is one line, with how many."""
+    lines: list[Told] = []
+    for seq, at, who, verb, job, note in events:
+        if lines:
+            _, since, *same, n = lines[-1]
+            if (
+                job
+                and same[2]
+                and [who, verb, note] == [same[0], same[1], same[3]]
+                and since - at <= AT_ONCE_MS
+            ):
+                lines[-1] = (seq, since, who, verb, same[2], note, n + 1)
+                continue
+        lines.append((seq, at, who, verb, job, note, 1))
+    return lines
 
 
 def spread(values: list[int]) -> Data | None:

@@ -15,6 +15,7 @@ from queuectl.errors import DatabaseBusy, InvalidValue
 from queuectl.model import State
 from queuectl.panel import code, reads
 from queuectl.panel.controller import LEASE_S, SHOWN, Controller, as_text
+from queuectl.panel.controller import wall_ms as now_ms
 from queuectl.panel.view import TABS, View
 from queuectl.store import Store
 
@@ -312,6 +313,46 @@ def test_output_of_any_kind_becomes_text() -> None:
     assert (
         as_text(iter([b"\xe2\x82", b"\xac\xff"])) == "€\\xff" and as_text("x") == "x" and as_text(None) == ""
     )
+
+
+def test_what_was_done_to_many_jobs_at_once_is_one_line(control: Controller, ask: Ask, filled: Store) -> None:
+    ask("view", patch={"tab": "activity"})
+    before = control.body["events"]
+    now = now_ms()
+    with filled.write() as sql:
+        sql.executemany(
+            "insert into events (at_ms, actor, verb, job_id, detail) values (?, ?, ?, ?, ?)",
+            [
+                *((now, "panel", "retry", f"j{n}", None) for n in range(1000)),
+                (now, "panel", "cancel", "j1", None),
+                (now, "cli", "cancel", "j2", None),
+                *((now, "cli", "pause", None, "mail") for _ in range(2)),
+                (now + 60_000, "cli", "retry", "j3", None),
+                (now + 120_000, "cli", "retry", "j4", None),
+            ],
+        )
+    control.refresh()
+    told = [(who, verb, job, n) for _, who, verb, job, _, n in control.body["events"]]
+    assert told[:7] == [
+        ("cli", "retry", "j4", 1), ("cli", "retry", "j3", 1), ("cli", "pause", None, 1), ("cli", "pause", None, 1), ("cli", "cancel", "j2", 1),
+        ("panel", "cancel", "j1", 1), ("panel", "retry", "j999", 1000),
+    ]  # fmt: skip
+    assert control.body["events"][7:] == before
+
+
+def test_pages_of_what_happened_show_each_thing_once(control: Controller, ask: Ask, filled: Store) -> None:
+    now = now_ms()
+    with filled.write() as sql:
+        sql.executemany(
+            "insert into events (at_ms, actor, verb, job_id, detail) values (?, 'cli', ?, ?, null)",
+            [(now + n, f"verb{n}", "j") for n in range(120)],
+        )
+    ask("view", patch={"tab": "activity"})
+    seen = [e[2] for e in control.body["events"]]
+    while control.body["next"]:
+        ask("view", patch={"before": control.body["next"]})
+        seen += [e[2] for e in control.body["events"]]
+    assert len(seen) == 128 and seen[:120] == [f"verb{n}" for n in reversed(range(120))]
 
 
 def test_code_is_python_that_means_the_same() -> None:

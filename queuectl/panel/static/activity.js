@@ -31,9 +31,9 @@ export function makeActivity(ctx) {
     first.disabled = !data.before;
     older.disabled = !data.next;
     pager.hidden = first.disabled && older.disabled;
-    body.replaceChildren(...data.events.map(([, at, who, verb, job, note]) => h("tr", {},
+    body.replaceChildren(...data.events.map(([at, who, verb, job, note, n]) => h("tr", {},
       h("td", { class: "qp-num qp-nowrap", text: moment(at) }), h("td", { text: who }), h("td", { text: verb }),
-      h("td", {}, job ? h("button", { type: "button", class: "qp-link", text: job, on: { click: () => ctx.look({ tab: "jobs", query: `id:${job}`, open: job }) } }) : ""),
+      h("td", {}, n > 1 ? `${plural(n, "job")}` : job ? h("button", { type: "button", class: "qp-link", text: job, on: { click: () => ctx.look({ tab: "jobs", query: `id:${job}`, open: job }) } }) : ""),
       h("td", { class: "qp-quiet qp-ellipsis", text: note || "", title: note || "" }))));
   }
 

@@ -14,7 +14,7 @@ export function sparkline(values, { width = 96, height = 22, label, cls = "" }) 
 
 // Two rows of bars, one on the other: what ended well and what did not, over time.
 export function stacked(ok, bad, start, end, width) {
-  const height = 132, low = 110, left = 34;
+  const height = 132, low = 110, left = 46;
   const top = Math.max(1, ...ok.map((v, i) => v + bad[i])), step = (width - left) / ok.length;
   const bars = ok.map((v, i) => {
     const a = (v / top) * (low - 6), b = (bad[i] / top) * (low - 6), x = left + i * step + 1;
@@ -109,7 +109,7 @@ export function paretoChart(causes, total, width) {
     s("text", { x: left - 6, y: low + 3, class: "qp-tick", "text-anchor": "end", text: "0" }),
     shown.map((c, i) => [
       s("rect", { x: x(i) + gap, y: Math.min(y(c.share), low - 1), width: step - 2 * gap, height: Math.max(1, c.share * full), class: "qp-bar-bad", rx: 1 }, s("title", { text: `${c.message}: ${plural(c.count, "failed run")}` })),
-      i > 0 && c.cum - c.share > 0.12 && s("text", { x: x(i) + step / 2, y: Math.min(y(c.share), low - 1) - 4, class: "qp-tick", "text-anchor": "middle", text: num(c.count) }),
+      i > 0 && c.cum - c.share > 0.2 && s("text", { x: x(i) + step / 2, y: Math.min(y(c.share), low - 1) - 4, class: "qp-tick", "text-anchor": "middle", text: num(c.count) }),
       s("text", { x: x(i) + step / 2, y: height - 8, class: "qp-tick", "text-anchor": "middle", text: i + 1 }),
     ]),
     s("polyline", { points, class: "qp-line" }), shown.map((c, i) => s("circle", { cx: x(i) + step / 2, cy: y(c.cum), r: 3, class: "qp-line-dot" }, s("title", { text: `the first ${i + 1}: ${percentOf(c.cum)}` }))));
