@@ -181,7 +181,7 @@ class Connection:
         self._begin()
         try:
             yield self.sql
-            self.sql.execute("commit")
+            self._commit()
         except BaseException as e:
             if self.sql.in_transaction:
                 self.sql.execute("rollback")
@@ -227,6 +227,18 @@ class Connection:
                     raise self.fault(e) from e
                 patience.wait()
 
+    def _commit(self) -> None:
+        patience = _Patience(self.path, self.waiting)
+        while True:
+            try:
+                self.sql.execute("commit")
+                return
+            except sqlite3.OperationalError as e:
+                # With the rollback journal a commit waits for those who read; the transaction stays open meanwhile.
+                if not _is_busy(e):
+                    raise
+                patience.wait()
+
     def _nudge(self) -> None:
         """Tell sleeping runners that a commit can be seen now: they watch the log, and its last write was before the sync."""
         with contextlib.suppress(OSError):
@@ -263,6 +275,7 @@ class Connection:
             return
         sibling = Connection(self.path, waiting=self.waiting)
         try:
+            sibling.rows("pragma wal_autocheckpoint=0")
             sibling._begin()
             self.rows("pragma wal_checkpoint(passive)")
             sibling.sql.execute("rollback")
@@ -364,6 +377,7 @@ def create(path: str, fill: Callable[[Connection], None]) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not os.path.lexists(path):
+            _refuse_orphans(path)
             _make(path, folder, fill)
             os.fsync(handle)
             _sync_folder(os.path.dirname(folder))  # whoever made the folder may not have come to it yet
@@ -373,6 +387,23 @@ def create(path: str, fill: Callable[[Connection], None]) -> None:
         raise DatabaseRefused(f"{path}: cannot be created: {e.strerror}") from None
     finally:
         os.close(handle)
+
+
+def _refuse_orphans(path: str) -> None:
+    """Refuse to make a database beside the log of one that was deleted or moved: SQLite would take the old pages for the new file's.
+
+    Raises:
+        DatabaseRefused: there is such a log, and it is not empty.
+    """
+    for log in (path + "-wal", path + "-journal"):
+        try:
+            left = os.lstat(log).st_size
+        except FileNotFoundError:
+            continue
+        if left:
+            raise DatabaseRefused(
+                f"{log}: lies there without its database; move the database back, or move this file away to start anew"
+            )
 
 
 def _make_folder(folder: str) -> None:

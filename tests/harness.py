@@ -8,6 +8,11 @@ from pathlib import Path
 from queuectl.store import Store
 
 
+def size(quick, full):
+    """How often a test does what it does: in every run, and in the full suite (`scripts/soak --tests`)."""
+    return full if os.environ.get("QUEUECTL_FULL") else quick
+
+
 def await_true(condition, seconds=20.0, what="the condition"):
     """Wait until the condition holds and return its value; fail after a deadline."""
     end = time.monotonic() + seconds

@@ -201,6 +201,20 @@ def test_87_a_log_that_is_foreign_or_gone(database: Path) -> None:  # noqa: F811
         assert code == 0 and "job1" in out  # its checksums do not fit, so nothing of it is taken
 
 
+@pytest.mark.parametrize("log", ["-wal", "-journal"])
+def test_87_a_log_whose_database_is_gone_is_not_given_to_a_new_one(database: Path, log: str) -> None:  # noqa: F811
+    checkpointed(database)
+    database.unlink()
+    left = Path(f"{database}{log}")
+    left.write_bytes(b"pages of the database that was here" * 300)
+    before = hashlib.sha256(left.read_bytes()).digest()
+    ended = run(database, "enqueue", "-c", "x")
+    assert (ended[0], ended[1], ended[2].count("\n")) == (2, "", 1) and "without its database" in ended[2]
+    assert not database.exists() and hashlib.sha256(left.read_bytes()).digest() == before
+    left.unlink()
+    assert run(database, "enqueue", "-c", "x")[0] == 0
+
+
 def test_88_a_lock_that_is_held_too_long(database: Path, monkeypatch: Any) -> None:  # noqa: F811
     monkeypatch.setattr("queuectl._sqlite.BUSY_S", 0.3)
     holder = sqlite3.connect(database, isolation_level=None)

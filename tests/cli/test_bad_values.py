@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import size
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bad_input import content, database, run, stored  # noqa: F401  # database is a fixture
@@ -223,8 +224,9 @@ SAFE_VERBS = ("show", "cancel", "retry", "delete", "logs", "list", "dlq", "confi
 text = st.text(max_size=20) | st.sampled_from(["-s", "--limit", "--queue", "--dry-run", "--json", "-", "--", "--db", "dead", "1", "' or 1=1 --", "%", "\0", "job1", "\x1b[2J"])  # fmt: skip
 
 
+@pytest.mark.sized
 @settings(
-    max_examples=int(os.environ.get("QUEUECTL_TEST_EXAMPLES", "400")),
+    max_examples=size(400, 10_000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -243,8 +245,9 @@ def test_no_words_make_a_traceback_or_an_unknown_exit_code(
     assert not any(ord(c) < 32 and c != "\n" and c != "\t" for c in out + err)
 
 
+@pytest.mark.sized
 @settings(
-    max_examples=int(os.environ.get("QUEUECTL_TEST_EXAMPLES", "400")),
+    max_examples=size(400, 10_000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

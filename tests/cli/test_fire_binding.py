@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from harness import size
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +35,8 @@ class Keeper:
 KEEPER = functions(Keeper)
 
 
-@settings(max_examples=3000, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(3000, 10_000), deadline=None)
 @given(NASTY, st.lists(NASTY, max_size=3), st.integers(-(2**63), 2**63 - 1))
 @example("--name='x'", ["--", "-"], 0)
 def test_text_survives_words_fire_and_back(text: str, words: list[str], number: int) -> None:
@@ -55,7 +57,8 @@ def test_text_survives_words_fire_and_back(text: str, words: list[str], number: 
     )
 
 
-@settings(max_examples=500, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(500, 10_000), deadline=None)
 @given(st.floats(0, 1e15, allow_nan=False))
 def test_numbers_survive_words_fire_and_back(number: float) -> None:
     request = understand(["verb", "t", f"--x={number:.6f}"], KEEPER)

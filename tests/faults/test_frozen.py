@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from harness import await_true, job_processes, runner_pid
+from harness import await_true, job_processes, runner_pid, size
 
 from queuectl import lifecycle, processes
 from queuectl.model import State
@@ -154,27 +154,30 @@ def ended(job):
     return Settled(**fields)
 
 
+@pytest.mark.sized
 def test_a_starved_runner_that_waits_for_the_lock_is_left_alone(q, start):
+    held_s, rounds = size(3, 10), size(1, 6)
     q.config.set("lease", "1")
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:
         start("-s", "0.3")
         runner = runner_pid(q)
-        job = q.enqueue("sleep 0.3")
-        await_true(lambda: q.show(job.id).job.state is State.PROCESSING, what="the job")
-        store = Store(q.path)
-        with store.write():
-            held = threading.Event()
-            held.wait(3)  # three leases: the runner cannot write a heartbeat, nor that the job has ended
-        store.close()
-        await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="the end of the job")
+        for _ in range(rounds):
+            job = q.enqueue("sleep 0.3")
+            await_true(lambda j=job: q.show(j.id).job.state is State.PROCESSING, what="the job")
+            store = Store(q.path)
+            with store.write():
+                # Several leases: the runner can write neither a heartbeat nor that the job has ended.
+                threading.Event().wait(held_s)
+            store.close()
+            await_true(lambda j=job: q.show(j.id).job.state is State.COMPLETED, what="the end of the job")
+            assert len(q.show(job.id).runs) == 1
     finally:
         for process in busy:
             process.kill()
             process.wait()
     assert events(q, "recover") == []
     assert runner_pid(q) == runner
-    assert len(q.show(job.id).runs) == 1
 
 
 def test_an_idle_worker_is_not_taken_for_a_frozen_one_at_the_shortest_lease(q, start):

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 
 import pytest
+from harness import size
 
 from queuectl import _sqlite, lifecycle, processes, schema
 from queuectl.errors import DatabaseMoved, DatabaseRefused, StateConflict
@@ -17,7 +18,6 @@ from queuectl.store.line import Lost, Settled
 from queuectl.store.workers import Runner
 
 SPAWN = multiprocessing.get_context("spawn")
-ROUNDS = int(os.environ.get("QUEUECTL_ROUNDS", "2"))
 
 
 def settled(job, **changes):
@@ -79,18 +79,20 @@ def _first_start(path, barrier, answers):
         answers.put(repr(e))
 
 
+@pytest.mark.sized
 def test_many_first_starts_make_one_schema(tmp_path):
-    for n in range(ROUNDS):
+    many = size(8, 16)
+    for n in range(size(2, 50)):
         path = str(tmp_path / f"d{n}" / "queue.db")
-        barrier, answers = SPAWN.Barrier(8), SPAWN.Queue()
-        starters = [SPAWN.Process(target=_first_start, args=(path, barrier, answers)) for _ in range(8)]
+        barrier, answers = SPAWN.Barrier(many), SPAWN.Queue()
+        starters = [SPAWN.Process(target=_first_start, args=(path, barrier, answers)) for _ in range(many)]
         for s in starters:
             s.start()
-        assert [answers.get(timeout=60) for _ in starters] == ["ok"] * 8
+        assert [answers.get(timeout=60) for _ in starters] == ["ok"] * many
         for s in starters:
             s.join()
         with Queue(path)._store.connection.write() as sql:
-            assert sql.execute("select count(*) from jobs").fetchone() == (8,)
+            assert sql.execute("select count(*) from jobs").fetchone() == (many,)
             assert sql.execute("select count(*) from _sqlite_migrations").fetchone() == (1,)
 
 
@@ -104,8 +106,13 @@ def _claim_all(path, name, answers):
         answers.put(repr(e))
 
 
-def test_claims_of_many_processes_are_never_double_and_never_locked_out(q):
-    q.enqueue_many(["true"] * 1500)
+@pytest.mark.parametrize("journal", ["wal", "rollback"])
+def test_claims_of_many_processes_are_never_double_and_never_locked_out(place, journal, monkeypatch):
+    monkeypatch.setenv("QUEUECTL_JOURNAL", journal)  # the processes inherit it
+    jobs = 1500 if journal == "wal" else size(300, 1500)
+    q = Queue(place)
+    q.enqueue_many(["true"] * jobs)
+    assert q._store.connection.has_wal is (journal == "wal")
     names = [f"w{n}" for n in range(6)]
     register(q._store, *names)
     answers = SPAWN.Queue()
@@ -116,7 +123,38 @@ def test_claims_of_many_processes_are_never_double_and_never_locked_out(q):
     for c in claimers:
         c.join()
     assert all(isinstance(g, list) for g in got), got
-    assert sorted(s for g in got for s in g) == list(range(1, 1501))
+    assert sorted(s for g in got for s in g) == list(range(1, jobs + 1))
+    q.close()
+
+
+def _claim_each_round(path, name, barrier, rounds, answers):
+    store, got = Store(path), []
+    for _ in range(rounds):
+        barrier.wait(60)
+        got.append(len(claim(store, 1, name)))
+        barrier.wait(60)
+    answers.put(got)
+
+
+@pytest.mark.sized
+def test_of_many_who_claim_one_job_at_once_exactly_one_gets_it(q):
+    many, rounds = size(8, 32), size(20, 500)
+    names = [f"w{n}" for n in range(many)]
+    register(q._store, *names)
+    barrier, answers = SPAWN.Barrier(many + 1), SPAWN.Queue()
+    claimers = [
+        SPAWN.Process(target=_claim_each_round, args=(q.path, n, barrier, rounds, answers)) for n in names
+    ]
+    for c in claimers:
+        c.start()
+    for _ in range(rounds):
+        q.enqueue("true")
+        barrier.wait(60)
+        barrier.wait(60)
+    got = [answers.get(timeout=60) for _ in claimers]
+    for c in claimers:
+        c.join()
+    assert [sum(winners) for winners in zip(*got, strict=True)] == [1] * rounds
 
 
 def test_a_late_result_changes_nothing(q):
@@ -191,10 +229,17 @@ def test_a_file_that_is_not_ours_is_refused_untouched(place, kind):
     else:
         make_forged(place, kind)
     os.chmod(place, 0o600)
-    before = hashlib.sha256(place.read_bytes()).hexdigest()
+    before = untouched(place)
     with pytest.raises(DatabaseRefused):
         Queue(place).enqueue("true")
-    assert hashlib.sha256(place.read_bytes()).hexdigest() == before
+    assert untouched(place) == before
+
+
+def untouched(place):
+    """What tells whether a file was touched: bytes, time of change, mode, and what lies beside it."""
+    found = place.stat()
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()
+    return digest, found.st_mtime_ns, found.st_ctime_ns, found.st_mode, sorted(os.listdir(place.parent))
 
 
 def make_forged(place, kind):
