@@ -80,7 +80,7 @@ def apply(edit: Edit, job: Job, *, now_ms: int, mono_ms: int, aging_ms: int | No
         return UNCHANGED
     settings = [_NAMES[c] for c in new if c in _NAMES]
     if settings:
-        new["origins"] = json.dumps(job.settings_from | dict.fromkeys(settings, "edit"))
+        new["origins"] = json.dumps(json.loads(job.origins or "{}") | dict.fromkeys(settings, "edit"))
     return new
 
 

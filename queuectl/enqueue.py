@@ -11,7 +11,7 @@ from typing import Any
 from queuectl import lifecycle, processes, reserve
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
-from queuectl.model import WAITING, Job, State, held
+from queuectl.model import ADDED_BY, WAITING, Job, State, held
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store import Store
 from queuectl.store.jobs import INSERTED, new_id
@@ -72,7 +72,9 @@ class Enqueuer:
             raise InvalidValue("cwd: the current folder was deleted; go to another or give --cwd") from None
         return here
 
-    def row(self, spec: Mapping[str, Any], *, now_ms: int, batch: str | None = None) -> dict[str, Any]:
+    def row(
+        self, spec: Mapping[str, Any], *, now_ms: int, batch: str | None = None, actor: str = "python"
+    ) -> dict[str, Any]:
         """Return the columns of one job; nothing is written.
 
         Raises:
@@ -94,6 +96,8 @@ class Enqueuer:
             row[s.column or name] = value
             if origin:
                 origins[s.name] = origin
+        if actor != "python":
+            origins[ADDED_BY] = actor
         ready = now_ms
         state = State.PENDING
         if spec.get("delay") is not None and spec.get("run_at") is not None:
@@ -195,9 +199,9 @@ class Enqueuer:
         for n, spec in enumerate(specs, 1):
             try:
                 if len(spec) != 1 or "command" not in spec:
-                    rows.append(self.row(spec, now_ms=now, batch=batch))
+                    rows.append(self.row(spec, now_ms=now, batch=batch, actor=actor))
                 elif plain is None:
-                    plain = self.row(spec, now_ms=now, batch=batch)
+                    plain = self.row(spec, now_ms=now, batch=batch, actor=actor)
                     rows.append(plain)
                 else:
                     rows.append({**plain, "command": v.command(spec["command"]), "id": new_id()})

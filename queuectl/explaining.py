@@ -287,8 +287,18 @@ def _advice(job: Job, reasons: Sequence[Because]) -> Iterator[str]:
                 yield f"queuectl bump {job.id}"
             case "dead":
                 yield f"queuectl dlq retry {job.id}"
+            case "cancelled" if (new := _successor(job)) is not None:
+                yield f"queuectl explain {new}"
             case "cancelled":
                 yield f"queuectl retry {job.id}"
+
+
+def _successor(job: Job) -> str | None:
+    """Return the job in the place of this one, if there is one."""
+    for mark in ("retried as ", "replaced by "):
+        if job.reason is not None and job.reason.startswith(mark):
+            return job.reason.removeprefix(mark).split(";")[0]
+    return None
 
 
 # -- words ---------------------------------------------------------------------------------------

@@ -186,7 +186,14 @@ class Job:
     @property
     def settings_from(self) -> dict[str, str]:
         """Which of job, queue or config each setting came from; those not named are built in."""
-        return dict(json.loads(self.origins)) if self.origins else {}
+        found = dict(json.loads(self.origins)) if self.origins else {}
+        found.pop(ADDED_BY, None)
+        return found
+
+    @property
+    def added_by(self) -> str:
+        """Who enqueued the job: cli, panel, python, or worker for a schedule."""
+        return str(json.loads(self.origins or "{}").get(ADDED_BY, "python"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the job's columns by name, JSON columns decoded and secrets of the environment left out."""
@@ -207,6 +214,7 @@ class Job:
         return html.job_html(self)
 
 
+ADDED_BY = "by"  # the key of `origins` that says who enqueued the job, where that was not a program
 _PROGRESS = ("progress_done", "progress_total", "progress_text")
 _HIDDEN = {"env", "origins", "due_mono_ms", "cancel", "rank", "waits_for", "progress_run"}
 Job.COLUMNS = (*(f.name for f in fields(Job) if f.name not in _HIDDEN), "timed_out", "settings_from")

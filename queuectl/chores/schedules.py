@@ -106,7 +106,9 @@ def _skipped(entry: Schedule, now_ms: int) -> Due:
 
 def row_of(entry: Schedule, slot_ms: int, *, now_ms: int, enqueuer: Any) -> dict[str, Any]:
     """Return the row of a slot's job: in line since its slot, with the settings in force now where the entry names none."""
-    row: dict[str, Any] = enqueuer.row({"command": entry.command, **entry.fields}, now_ms=now_ms)
+    row: dict[str, Any] = enqueuer.row(
+        {"command": entry.command, **entry.fields}, now_ms=now_ms, actor="worker"
+    )
     aging = enqueuer.store.settings.get("priority-aging")
     row |= {"schedule": entry.id, "slot_ms": slot_ms, "rank": lifecycle.rank(slot_ms, row["priority"], aging)}
     return row

@@ -39,15 +39,15 @@ class Explaining(Working):
     ) -> EventList:
         """List what was done to jobs, queues and settings, and by whom, the newest last.
 
-        A job's own row and runs tell when it was enqueued, claimed and tried; that is not repeated here.
+        That jobs were enqueued and run is listed for one job, and where it is asked for: --verb enqueue, --verb run.
 
         Args:
             job: only of this job.
-            verb: only this, such as cancel, retry, edit, die or recover.
+            verb: only this, such as enqueue, run, cancel, retry, edit, die or recover.
             since: since a time or an age like 2h.
             limit: at most this many.
         """
-        found = self._store.history.events(
+        found = self._store.history.story(
             job_id=None if job is None else v.ident("job", job), verb=None if verb is None else v.text("verb", verb, longest=64),
             since_ms=self._since(since), limit=rows_limit(limit),
         )  # fmt: skip

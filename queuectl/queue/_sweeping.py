@@ -166,7 +166,7 @@ class Sweeping(Base):
             for spec in specs[:1]:
                 self._enqueuer.row(spec, now_ms=now)
             return Group("", text, (), commands, len(specs), dry_run=True)
-        jobs = self._enqueuer.add(specs, batch=batch)
+        jobs = self._enqueuer.add(specs, batch=batch, actor=self._actor)
         ids = tuple(j.id for j in jobs)
         return Group(batch, text, ids, commands, len(ids), _queue=self)  # type: ignore[arg-type]
 

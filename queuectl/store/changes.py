@@ -9,7 +9,7 @@ from typing import Any
 
 from queuectl._sqlite import Connection
 from queuectl.lifecycle import sources
-from queuectl.model import WAITING, State
+from queuectl.model import ADDED_BY, WAITING, State
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store.family import Family
 from queuectl.store.foresight import Place
@@ -165,11 +165,12 @@ class Changes:
             "id": ":by", "command": ":command", "state": "'blocked'", "rank": ":now - priority * :step", "created_at_ms": ":now",
             "updated_at_ms": ":now", "max_retries": "coalesce(:max_retries, max_retries)", "run_at_ms": "null", "retry_of": "id",
             "schedule": "null", "slot_ms": "null", "batch": "null", "waits_for": "0", "unique_key": ":key", "unique_for": ":held_for",
+            "origins": f"case :actor when 'python' then json_remove(origins, '$.{ADDED_BY}') else json_set(coalesce(origins, '{{}}'), '$.{ADDED_BY}', :actor) end",
         }  # fmt: skip
         new = sql.execute(
             f"""insert into jobs ({", ".join(INSERTED)}) select {", ".join(own.get(c, c) for c in INSERTED)} from jobs where seq = :seq""",
             {"by": by, "command": command, "step": step_ms, "now": now_ms, "max_retries": max_retries, "key": key,
-             "held_for": held_for, "seq": seq},
+             "held_for": held_for, "actor": actor, "seq": seq},
         ).lastrowid  # fmt: skip
         self._family.succeed(seq, int(new or 0), now_ms=now_ms, actor=actor)
 

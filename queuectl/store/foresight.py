@@ -211,4 +211,4 @@ def _reach(chosen: Sequence[int], children: dict[int, list[tuple[int, str]]]) ->
 
 def _kept(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-    return f"{len(names)} waiting for it: {shown} (--cascade deletes them too)"
+    return f"has {len(names)} waiting for it: {shown} (--cascade deletes them too)"

@@ -187,7 +187,7 @@ def test_who_waits_for_one_that_stays_keeps_all_above_it(q):
     )
     for dry in (True, False):
         result = q.delete("a", "b", "c", dry_run=dry)
-        assert (result.done, dict(result.skipped)["a"].split(" (")[0]) == ((), "1 waiting for it: b")
+        assert (result.done, dict(result.skipped)["a"].split(" (")[0]) == ((), "has 1 waiting for it: b")
     assert len(q.list()) == 4
 
 

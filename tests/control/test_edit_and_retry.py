@@ -195,12 +195,12 @@ def test_every_change_leaves_an_event_with_its_actor(q):
         ("python", "edit", "a"), ("python", "bump", "b"), ("python", "cancel", "c"), ("python", "retry", "c"), ("python", "delete", "c"),
         ("python", "pause", None), ("python", "config", None), ("cli", "cancel", "b"),
     ]  # fmt: skip
-    assert q.events(job="a")[0].detail == "priority: 0 → 1"
+    assert q.events(job="a")[-1].detail == "priority: 0 → 1"
     assert [e.verb for e in q.events(verb="cancel", limit=1)] == ["cancel"]
     assert q.events(since="1h") == q.events() and q.events(job="zz") == []
     out = io.StringIO()
     assert main(["events", "--job", "a", "--json", "--db", q.path], stdout=out) == 0
-    assert json.loads(out.getvalue())["verb"] == "edit"
+    assert [json.loads(line)["verb"] for line in out.getvalue().splitlines()] == ["enqueue", "edit"]
     assert "priority: 0 → 1" in q.events()._repr_html_()
 
 
