@@ -132,7 +132,7 @@ def what_if_retries(runs: pd.DataFrame, n: int, *, confidence: float = 0.95) -> 
     observed = made.ok.sum()
     values = {
         "max_retries": np.arange(1, n + 1),
-        "jobs": np.full(n, len(np.unique(seen.job))),
+        "jobs": np.full(n, int(seen.last.sum())),
         "completed": (replayed + added)[1:],
         "saved": (replayed + added - observed)[1:],
         "saved_lo": (replayed + added_lo - observed)[1:],
