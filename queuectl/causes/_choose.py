@@ -97,7 +97,7 @@ _CLOSING = re.compile(
     r"^(?:(?:\W*(?:ERROR|Error|error|FATAL|fatal)\W+)?(?:the )?(?:[Jj]ob|[Ss]cript|[Bb]uild|[Ss]tep|[Tt]ask|[Pp]ipeline|[Pp]rocess) failed(?! (?:to|because|with|for))[^:]{0,40}$|Error (?:while processing|reinitializing|splitting the argument|initializing)|Failed to inject|Execution of .{1,200} aborted|make(?:\[\d+\])?: \*\*\* \[|collect2: |ninja: build stopped|FAILED(?: \(|: |$)|BUILD FAIL|Build failed|\d+ errors?(?: generated)?\.?$|"
     r"compilation terminated|(?:\S{1,60}(?: \(child\))?: )?(?:Exiting with failure status|Error is not recoverable|Child returned status|error exit delayed)|"
     r"error: (?:could not compile|aborting due to|test failed|failed to push some refs|build failed|process didn't exit|failed to run custom)|"
-    r"rsync error: |fatal: (?:Could not read from remote|the remote end hung up|clone of)|(?:scp|sftp): [Cc]onnection closed|[Cc]onnection closed by|lost connection|"
+    r"rsync error: |rsync: connection unexpectedly closed|fatal: (?:Could not read from remote|the remote end hung up|clone of)|(?:scp|sftp): [Cc]onnection closed|[Cc]onnection closed by|lost connection|"
     r"npm (?:ERR!|error) (?:code|errno|command|path|A complete|Lifecycle script|syscall|workspace|location|Exit status|dest|signal)|error Command failed with|ELIFECYCLE|"
     r"exit status \d+$|Error: Process completed|Process exited with|subprocess\.CalledProcessError: |Failed to execute goal|"
     r"\[ERROR\] (?:Failed to execute goal|COMPILATION ERROR|BUILD|Tests run:|There are test failures|-> |Some problems were|\[ERROR\] Some problems|The build could not|  The project )|"
@@ -126,7 +126,7 @@ _QUIET = re.compile(
 
 
 _OPEN = re.compile(
-    r"^(?:CMake Error .{0,200}:|.{0,40}(?:error|Error|ERROR)\W*|Error in .{0,200} :|Unhandled .{0,200}:|.{0,60}In procedure .{0,40}:)\s*$"
+    r"^(?:ERROR in \S{1,200}(?: [\d:-]{1,20})?|[a-z][\w ]{1,40}:|CMake Error .{0,200}:|.{0,40}(?:error|Error|ERROR)\W*|Error in .{0,200} :|Unhandled .{0,200}:|.{0,60}In procedure .{0,40}:)\s*$"
 )
 _SYMBOL = re.compile(r"^(?:\[ERROR\])?\s+symbol: ")
 
@@ -192,7 +192,11 @@ def _continued(line: str, lines: Sequence[str]) -> str:
     """A line that only announces, with what it announces: the lines below it, or the object at its end."""
     if "=> {" in line:
         head, _, fields = line.partition("=> ")
-        return _records.message_in(fields) or head
+        told = _records.message_in(fields) or head
+        if told != "non-zero return code":
+            return told
+        task = next((text for text in reversed(lines[: lines.index(line)]) if text.startswith("TASK [")), "")
+        return f"{told} in {task.partition(']')[0].removeprefix('TASK [')}"
     at = len(lines) - 1 - list(reversed(lines)).index(line)
     below = [text.strip() for text in lines[at + 1 : at + 6]]
     said = [text for text in below if text]

@@ -25,6 +25,7 @@ _LOGGER = re.compile(
     r"^(?:[^\s:]{1,60}(?: \||:)? +|\[[^\]]{0,80}\][ :|-]*|\([^)]{0,80}\)[ :|-]*|\{[^}]{0,80}\}[ :|-]*|<t>[ :|,-]*|\|[ ]*){1,6}?"
     r"\[?\b(?:ERROR|FATAL|CRITICAL|CRIT|SEVERE|EMERG|ALERT)\b\]?(?:[ :|>-]+|$)"
 )
+_PLAIN_LOGGER = re.compile(r"^(?:ERROR|CRITICAL|FATAL):[\w.-]{1,80}:(?=\S)")
 _LOGGER_NAME = re.compile(
     r"^(?:<t>[ |,-]*|\[[^\]]{1,80}\][ :|-]*|\([^)]{1,80}\) ?[:|-] |\{[^}]{1,80}\}[ :|-]*|[A-Za-z_$][\w.$/-]{0,80}(?:[.:][\w<>]{1,60})?(?::\d{1,6})? ?(?:[-|]|: -) |[a-z][\w$]{0,40}(?:\.[\w$]{1,60}){1,8}(?::\d{1,6})?:? (?=\S))+(?=\S)"
 )
@@ -107,6 +108,7 @@ _VALUE_BEFORE = re.compile(
     r"line|line \d+|project|tenant|id|pull))[\s:=(]{0,3}$",
     re.IGNORECASE,
 )
+_VALUE_AFTER = (" is not of type", " is not one of", " does not match", " is too ")
 _NAME_SIGN = re.compile(r"[\d_-]")
 _NAMED = re.compile(
     r"\b([A-Za-z]{2,11})((?: id| name)?[ :#]{1,2})(?=[\w.-]{0,60}[\d_-])(?!<)[A-Za-z0-9][\w.-]{1,60}(?<![.-])(?![\w/(=])"
@@ -176,7 +178,7 @@ _SHIELD = {ord(c): 0xE000 + ord(c) for c in "0123456789/."}
 _UNSHIELD = {shielded: plain for plain, shielded in _SHIELD.items()}
 _NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
 _KEEP_BEFORE = re.compile(
-    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\bcode|[a-z]Code|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
+    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\boccurred|\bcode|[a-z]Code|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
     r"|\brc|\bSQLSTATE|\bnpm|\banswered|\breplied|\bresponse(?: code)?|\bstatusCode)[\s:=#(\[-]{0,3}-?$",
     re.IGNORECASE,
 )
@@ -255,6 +257,7 @@ def _without_place(s: str) -> str:
         s = _TIME.sub("<t>", s)
     if s.startswith("<t>") and (m := _SYSLOG.match(s)):
         s = f"{m.group(1)}: " + s[m.end() :]
+    s = _PLAIN_LOGGER.sub("", s)
     s = _without_logger(_LEAD_TIME.sub("", s))
     s = _SQL_PLACE.sub("", s)
     s = _LEVEL.sub("", s, count=1)
@@ -271,7 +274,7 @@ def _without_place(s: str) -> str:
         s = s.removesuffix(": Name or service not known").removesuffix(
             ": Temporary failure in name resolution"
         )
-    s = _TOLD_BY.sub("", s.removeprefix("root:"))
+    s = _TOLD_BY.sub("", s)
     return _ASIDE.sub(r"\1", s) if any(mark in s for mark in _ASIDE_MARKS) else s
 
 
@@ -331,7 +334,11 @@ def _quoted(m: re.Match[str], *, operands: bool) -> str:
     opening, closing = m.group(0)[0], m.group(0)[-1]
     if operands and (_CODE.search(inner) or _ERRNO_TEXT.search(inner)):
         return f"'{_kept(inner)}'"
-    if operands or _VALUE_BEFORE.search(m.string[max(0, m.start() - 60) : m.start()]):
+    if (
+        operands
+        or m.string.startswith(_VALUE_AFTER, m.end())
+        or _VALUE_BEFORE.search(m.string[max(0, m.start() - 60) : m.start()])
+    ):
         word = path_word(inner) if operands or extension(inner) else "<v>"
     elif inner.startswith("<") and inner.endswith(">"):
         word = inner

@@ -28,6 +28,8 @@ _CARGO_TEST = re.compile(r"^---- (\S{1,200}) stdout ----")
 _TAP = re.compile(r"^\s*not ok \d+ -? ?(.{1,200})$")
 _JEST = re.compile(r"^\s+● (?!Console|Test suite failed)(\S.{0,200})$")
 _TERRAFORM = re.compile(r"^Error: (.{1,200})$")
+_CTEST = re.compile(r"^\s*\d+ - (\S{1,200}) \(")
+_DOCTEST = re.compile(r'^File "[^"]{1,300}", line \d+, in (\S{1,200})$')
 _MOCHA = re.compile(r"^\s{2}1\) (.{1,200})$")
 _SUREFIRE = re.compile(r"^\[ERROR\]\s+(\w[\w.$]{0,200}\.\w{1,100}):\d+ ?(.{0,300})$")
 _PANIC = re.compile(r"^thread '[^']{0,100}' (?:\(\d+\) )?panicked at (.{1,300})$")
@@ -103,6 +105,24 @@ def _tests_named(pattern: re.Pattern[str], runner: str) -> Callable[[Sequence[st
         return None
 
     return read
+
+
+def _after(mark: str, pattern: re.Pattern[str], runner: str) -> Callable[[Sequence[str]], Found | None]:
+    """The first test named below a line that announces those that failed."""
+
+    def read(lines: Sequence[str]) -> Found | None:
+        at = next((i for i, line in enumerate(lines) if mark in line), len(lines))
+        found = next((m for line in lines[at + 1 : at + 6] if (m := pattern.match(line))), None)
+        return None if found is None else (f"{runner} test failed: {found.group(1)}", found.group(0).strip())
+
+    return read
+
+
+def _doctest(lines: Sequence[str]) -> Found | None:
+    """The first failed example's function, which the line above it names."""
+    at = lines.index("Failed example:") if "Failed example:" in lines else 0
+    m = _DOCTEST.match(lines[at - 1]) if at else None
+    return None if m is None else (f"doctest failed: {m.group(1)}", lines[at - 1])
 
 
 def _mocha(lines: Sequence[str]) -> Found | None:
@@ -331,6 +351,8 @@ _READERS: tuple[tuple[str, Callable[[Sequence[str]], Found | None]], ...] = (
     ("\n  ● ", _tests_named(_JEST, "jest")),
     ("not ok ", _tests_named(_TAP, "tap")),
     ("\n  1) ", _mocha),
+    ("The following tests FAILED:", _after("The following tests FAILED:", _CTEST, "ctest")),
+    ("Failed example:", _doctest),
     ("[ERROR] Failures:", _tests_named(_SUREFIRE, "junit")),
     (_HEAD, _traceback),
     ("SyntaxError: ", _syntax),
