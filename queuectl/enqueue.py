@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, overload
 
 from queuectl import lifecycle, processes, reserve
 from queuectl import validate as v
@@ -14,7 +14,7 @@ from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
 from queuectl.model import ADDED_BY, WAITING, Job, State, held
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store import Store
-from queuectl.store.jobs import INSERTED, new_id
+from queuectl.store.jobs import INSERTED, new_id, new_ids
 
 _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
 _OTHERS = ("id", "queue", "delay", "run_at", "after", "after_any", "after_fail", "unique_key", "unique_for", "on_conflict", "limit_key", "limit",
@@ -185,7 +185,7 @@ class Enqueuer:
 
     def add(
         self, specs: Iterable[Mapping[str, Any]], *, batch: str | None = None, actor: str = "python"
-    ) -> list[Job]:
+    ) -> Sequence[Job]:
         """Enqueue all specs in one transaction, or none; return the jobs.
 
         A spec whose unique key is held and whose on-conflict is skip gets the holder, as a `HeldJob`.
@@ -194,6 +194,9 @@ class Enqueuer:
             InvalidValue: a spec is wrong; the message names its number when there are several.
             StateConflict: an id or a unique key is taken.
         """
+        specs = specs if isinstance(specs, list) else list(specs)
+        if batch is not None and len(specs) > 1 and (commands := _bare(specs)):
+            return self._add_bare(commands, batch=batch, actor=actor)
         now, rows = processes.now_ms(), []
         plain: dict[str, Any] | None = None  # the row of a bare command: others differ from it in two columns
         for n, spec in enumerate(specs, 1):
@@ -215,10 +218,25 @@ class Enqueuer:
         with self.store.write():
             out = self._insert(rows, now_ms=now, actor=actor)
             if batch is not None and len(rows) > 1:  # one for all of them; a single job's row tells enough
-                said = f"{len(rows):,} jobs, {out[0].id} to {out[-1].id}"
-                self.store.history.note("enqueue", None, said, actor=actor, now_ms=now)
+                self._note(out[0].id, out[-1].id, len(rows), actor=actor, now_ms=now)
         self.store.connection.checkpoint_if_large()
         return out
+
+    def _add_bare(self, commands: Sequence[str], *, batch: str, actor: str) -> Sequence[Job]:
+        """Enqueue commands that have been checked, with nothing else said of them."""
+        now = processes.now_ms()
+        row = self.row({"command": commands[0]}, now_ms=now, batch=batch)
+        ids = new_ids(len(commands))
+        reserve.require_space(self.store.path)
+        with self.store.write():
+            first = self.store.jobs.insert_alike([row[c] for c in INSERTED], ids, commands)
+            self._note(ids[0], ids[-1], len(ids), actor=actor, now_ms=now)
+        self.store.connection.checkpoint_if_large()
+        return Alike(_job(row, first), ids, commands)
+
+    def _note(self, first: str, last: str, n: int, *, actor: str, now_ms: int) -> None:
+        said = f"{n:,} jobs, {first} to {last}"
+        self.store.history.note("enqueue", None, said, actor=actor, now_ms=now_ms)
 
     def _insert(self, rows: Sequence[dict[str, Any]], *, now_ms: int, actor: str) -> list[Job]:
         """Insert the rows whose unique key is free, or is made free; return a job for each."""
@@ -280,6 +298,51 @@ class Enqueuer:
         return self.store.jobs.holder(row["unique_key"])
 
 
+def _bare(specs: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Return the commands of specs that say nothing else, or None: then each is looked at by itself, were it only to say what is wrong."""
+    try:
+        if max(map(len, specs)) > 1:
+            return None
+        commands = [spec["command"] for spec in specs]
+        together = "\n".join(commands)
+        together.encode()
+    except (KeyError, TypeError, UnicodeEncodeError):
+        return None
+    short = max(map(len, commands)) <= v.COMMAND_MAX // 4  # a character has at most four bytes
+    return commands if short and "\0" not in together and all(map(str.strip, commands)) else None
+
+
+class Alike(Sequence[Job]):
+    """Jobs that differ in their number, id and command alone, each made when it is asked for.
+
+    Args:
+        first: the first of them.
+        ids: of all.
+        commands: of all.
+    """
+
+    def __init__(self, first: Job, ids: Sequence[str], commands: Sequence[str]) -> None:
+        self._seq, self._ids, self._commands = first.seq, ids, commands
+        self._shared = [(f, getattr(first, f)) for f in _SHARED]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Job: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Job]: ...
+    def __getitem__(self, at: int | slice) -> Job | Sequence[Job]:
+        if isinstance(at, slice):
+            return [self[n] for n in range(*at.indices(len(self)))]
+        n = range(len(self))[at]
+        job = object.__new__(Job)
+        own = (("seq", self._seq + n), ("id", self._ids[n]), ("command", self._commands[n]))
+        for name, value in (*self._shared, *own):
+            _set(job, name, value)
+        return job
+
+
 def _jobs(flag: str, given: object) -> list[str]:
     """Return ids from a job, its id, ids separated by commas, or several of these."""
     if isinstance(given, str):
@@ -293,25 +356,10 @@ def _jobs(flag: str, given: object) -> list[str]:
 
 def _jobs_of(rows: Sequence[Mapping[str, Any]], first: int) -> dict[str, Job]:
     """Return the jobs of rows just inserted, by id; `first` is the seq of the first."""
-    found: dict[str, Job] = {}
-    origin: Mapping[str, Any] | None = None
-    shared: list[tuple[str, Any]] | None = None
-    for n, row in enumerate(rows):
-        # Rows of bare commands share the objects in their columns; a job copied from another costs a third of one that is made.
-        if origin is None or any(row[c] is not origin[c] for c in _TELLING):
-            job, origin, shared = _job(row, first + n), row, None
-            made = job
-        else:
-            shared = shared or [(f, getattr(made, f)) for f in _SHARED]
-            job = object.__new__(Job)
-            for name, value in (*shared, ("seq", first + n), ("id", row["id"]), ("command", row["command"])):
-                _set(job, name, value)
-        found[job.id] = job
-    return found
+    return {row["id"]: _job(row, first + n) for n, row in enumerate(rows)}
 
 
 _SHARED = tuple(f.name for f in fields(Job) if f.name not in ("seq", "id", "command"))
-_TELLING = tuple(c for c in INSERTED if c not in ("id", "command"))
 _set = object.__setattr__
 
 

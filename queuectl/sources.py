@@ -24,7 +24,7 @@ def specs(source: Any) -> list[dict[str, Any]]:
         return [s for n, line in enumerate(_lines(os.fspath(source)), 1) if (s := _spec_of_line(line, n))]
     if not isinstance(source, Iterable) or isinstance(source, (bytes, Mapping)):
         raise expected("source", "a file, or an iterable of commands and mappings", source)
-    return [_spec_of_item(item, n) for n, item in enumerate(source, 1)]
+    return [{"command": i} if type(i) is str else _spec_of_item(i, n) for n, i in enumerate(source, 1)]
 
 
 def _spec_of_item(item: Any, n: int) -> dict[str, Any]:

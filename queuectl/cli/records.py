@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, get_args
 
 from queuectl.display import csv_cell, escape_terminal, mask_secrets
@@ -23,7 +23,11 @@ def write_csv(result: Any, out: TextIO) -> None:
 
 def records(result: Any) -> Iterable[Any]:
     """Return the records of a result as plain data with secrets masked: one for each line or row."""
-    many = isinstance(result, (list, tuple)) and not hasattr(result, "as_dict")
+    many = (
+        isinstance(result, Sequence)
+        and not isinstance(result, (str, bytes))
+        and not hasattr(result, "as_dict")
+    )
     return (_masked(plain(r)) for r in (result if many else [result]))
 
 
@@ -128,7 +132,7 @@ def _rows(result: Any) -> Iterator[list[Any]]:
 
 def _record_rows(result: Any) -> Iterator[list[Any]]:
     header: list[str] = []
-    if not result and isinstance(result, list):
+    if not result and isinstance(result, Sequence):
         yield _columns(_element(type(result)))
     for record in records(result):
         row = record if isinstance(record, dict) else {"value": record}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from queuectl.model import Job, JobList
+from queuectl.model import Job
 from queuectl.queue._base import Base
 from queuectl.store.jobs import new_id
 
@@ -16,8 +16,36 @@ if TYPE_CHECKING:
     from queuectl.progress import Bar
 
 
-class AddedJobs(JobList):
-    """Jobs just enqueued, in their order; the command line says how many instead of listing them."""
+class AddedJobs(Sequence[Job]):
+    """Jobs just enqueued, in their order; the command line says how many instead of listing them.
+
+    Args:
+        jobs: may make each one when it is asked for, so that of a hundred thousand only those are made that are looked at.
+    """
+
+    def __init__(self, jobs: Sequence[Job] = ()) -> None:
+        self._jobs = jobs
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, at: int) -> Job: ...
+    @overload
+    def __getitem__(self, at: slice) -> AddedJobs: ...
+    def __getitem__(self, at: int | slice) -> Job | AddedJobs:
+        return AddedJobs(self._jobs[at]) if isinstance(at, slice) else self._jobs[at]
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def _repr_html_(self) -> str:
+        from queuectl import html
+
+        return html.jobs_html(list(self), 0)
 
 
 class Adding(Base):

@@ -172,3 +172,40 @@ def test_the_jobs_returned_of_a_batch_are_those_in_the_database(q):
     assert [j.command for j in jobs] == list("abcdef")
     assert len({j.id for j in jobs}) == 6
     assert [q.show(j.id).job for j in jobs] == jobs
+
+
+def test_bare_commands_go_in_as_they_are_and_are_counted(q, monkeypatch):
+    monkeypatch.setattr("queuectl.store.jobs.PIECE_CHARS", 40)  # several statements
+    commands = [
+        "echo 'ä\U0001f600'",
+        "  printf '\t\\n'\n",
+        '\\u0041 \x01 "x"',
+        *(f"echo {n}" for n in range(97)),
+    ]
+    added = q.enqueue_many(commands)
+    kept = q._store.connection.rows("select id, command, seq from jobs order by seq")
+    assert [c for _, c, _ in kept] == commands
+    assert [(j.id, j.command, j.seq) for j in added] == kept
+    assert list(added) == [q.show(j.id).job for j in added] and added[-2:] == list(added)[-2:]
+    assert [i for i, _, _ in kept] == sorted({i for i, _, _ in kept})  # the index takes them in order
+    assert q.status().counts[State.PENDING] == 100
+    q.enqueue_many([{"command": "true", "queue": "b"}, "true"])
+    assert q._store.jobs.counts() == q._store.jobs.recount()
+    q.delete(added[5])
+    assert q._store.jobs.counts() == q._store.jobs.recount()
+
+
+def test_bare_commands_whose_ids_are_taken_leave_nothing(q, monkeypatch):
+    q.enqueue("true", id="aaaaaaaa")
+    monkeypatch.setattr("queuectl.enqueue.new_ids", lambda _: ["zzzzzzzz", "aaaaaaaa"])
+    with pytest.raises(StateConflict, match="aaaaaaaa exists"):
+        q.enqueue_many(["true", "true"])
+    assert len(q.list()) == 1 and q.status().counts[State.PENDING] == 1
+
+
+def test_a_bare_command_that_is_wrong_is_named(q):
+    for wrong in ("", " \n", "a\0b", "\ud800", "x" * 100_001, 7, None):
+        with pytest.raises(InvalidValue, match="job 2: "):
+            q.enqueue_many(["true", wrong])
+    assert q.enqueue_many([]) == [] and q.list() == []
+    assert len(q.enqueue_many(["x" * 30_000, "ä" * 40_000])) == 2  # long, and allowed
