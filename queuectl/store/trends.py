@@ -81,18 +81,26 @@ class Trends:
     def failures(self, since_ms: int) -> list[tuple[str, str, int, int, int, int, int]]:
         """Return every cause of the failed runs since a moment, the most frequent first.
 
-        Each is (sig, template, runs, jobs, first ms, last ms, wasted ms). Reads the index of failed runs only.
+        Each is (sig, template, runs, jobs, first ms, last ms, wasted ms). Reads the index of failed runs only, which has
+        a cause's runs by time: its first and its last are looked up there, not searched for.
         """
-        return self._c.rows(
+        # Each cause in a sub-query of its own, with all it counts in one value: grouping what the join yields would sort it.
+        own = "from runs indexed by runs_failures where runs.error_sig = sig and finished_at_ms >= :since"
+        rows = self._c.rows(
             f"""{_SIGS}, failed as (
-                  select sig, count(*) as n, count(distinct job) as jobs, min(finished_at_ms) as first, max(finished_at_ms) as last,
-                    coalesce(sum(finished_at_ms - started_at_ms), 0) as wasted
-                  from {_FAILED} group by sig)
-                select failed.sig, coalesce(template, ''), n, jobs, first, last, wasted
-                from failed left join causes on causes.sig = failed.sig
-                order by n desc, failed.sig""",
+                  select sig,
+                    (select count(*) || ' ' || count(distinct job) || ' ' || coalesce(sum(finished_at_ms - started_at_ms), 0) {own}) as counts,
+                    (select min(finished_at_ms) {own}) as first, (select max(finished_at_ms) {own}) as last
+                  from sigs where sig is not null)
+                select failed.sig, coalesce(template, ''), counts, first, last
+                from failed left join causes on causes.sig = failed.sig where first is not null order by failed.sig""",
             {"since": since_ms},
         )
+        found = []
+        for sig, template, counts, first, last in rows:
+            runs, jobs, wasted = map(int, counts.split())
+            found.append((sig, template, runs, jobs, first, last, wasted))
+        return sorted(found, key=lambda row: -row[2])
 
     def example(self, sig: str) -> tuple[str | None, str | None, tuple[str, ...]]:
         """Return the latest example of a cause: (job id, line, some of the commands)."""
