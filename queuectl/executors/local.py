@@ -20,6 +20,7 @@ from queuectl.executors import Done
 from queuectl.executors.slot import Slot
 from queuectl.executors.spawn import CannotStart, close_on_exec
 from queuectl.executors.trees import Trees
+from queuectl.executors.trimmer import Trimmer
 from queuectl.lifecycle import Claimed, Ended
 
 FLUSH_S = 0.02  # a finished run is recorded at most about this late while more jobs are at hand
@@ -61,6 +62,7 @@ class LocalExecutor:
         self.guests: Callable[[], Iterable[tuple[int, int]]] = (
             tuple  # keys of what others of this process run
         )
+        self._trimmer = Trimmer([s for slot in self.slots for s in (slot.stdout, slot.stderr)])
         self._trees = Trees(self.slots, lambda: [*self.running(), *self.guests()])
         self.capacity = len(self.slots)
         self._todo: SimpleQueue[Claimed | None] = SimpleQueue()
@@ -191,7 +193,8 @@ class LocalExecutor:
                 due.append(slot.kill_at - now)
             elif job.timeout_ms is not None:
                 due.append(self._limit(slot, job, now))
-            due.append(self._cap(slot, now))
+            if not self._trimmer.is_active:
+                due.append(self._cap(slot, now))
         if self._closing:
             due.append(0.01)
         self._reap()
@@ -227,6 +230,7 @@ class LocalExecutor:
             slot.released.set()
         for thread in self._threads:
             thread.join(2)
+        self._trimmer.close()
         for slot in self.slots:
             slot.discard()
         for handle in (self._event, self._null, *([self._children] if self._children is not None else [])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from queuectl import processes
@@ -30,6 +31,7 @@ class Spool:
 
     def __init__(self, path: str, *, cap: int) -> None:
         self.path, self.cap = path, cap
+        self.opened: Callable[[Spool], object] = lambda _: None  # called when there is a new file
         self.handle = self._open()
         self._size = 0
         self._taking = threading.Lock()  # trimmed by the main thread, taken by the slot's
@@ -40,6 +42,16 @@ class Spool:
     def size(self) -> int:
         """Return how many bytes the run has written so far."""
         return os.fstat(self.handle).st_size
+
+    def seen(self) -> int:
+        """Return the size, from any thread; while the run's output is being taken, the last one."""
+        if not self._taking.acquire(blocking=False):
+            return self._size
+        try:
+            self._size = self.size()
+            return self._size
+        finally:
+            self._taking.release()
 
     def trim(self) -> int:
         """Give the middle of what passed the cap back to the disk; return the size (while the run's output is being taken, the last one)."""
@@ -89,6 +101,7 @@ class Spool:
             return False
         os.close(self.handle)
         self.handle = new
+        self.opened(self)
         return True
 
     def _keep(self, place: str, size: int) -> bool:
