@@ -17,6 +17,10 @@ from queuectl.settings import SETTINGS
 from queuectl.store.filters import Filter
 from queuectl.store.foresight import Place
 from queuectl.store.jobs import new_id
+from queuectl.store.queues import BY_PERSON
+
+ALL = "*"  # every queue, those that come later too
+STILL_PAUSED = "{0}: resumed, but all queues are paused (queuectl resume)"
 
 
 class Acting(Base):
@@ -239,9 +243,20 @@ class Acting(Base):
         return self._pause("resume", queue, False)
 
     def _pause(self, verb: str, queue: str | None, paused: bool) -> ActionResult:
-        name, now = "*" if queue is None else v.ident("queue", queue), processes.now_ms()
+        name, now = ALL if queue is None else v.ident("queue", queue), processes.now_ms()
         with self._store.write():
-            for each in [name] if paused or queue is not None else [*self._store.settings.paused(), "*"]:
+            before = self._store.settings.pauses()
+            if paused:
+                changed = [] if before.get(name, 0) & BY_PERSON else [name]
+            else:
+                changed = [q for q in before if name in (ALL, q)]
+            for each in changed:
                 self._store.settings.pause(each, paused, now_ms=now)
-            self._store.history.note(verb, None, name, actor=self._actor, now_ms=now)
-        return ActionResult(verb, ("all queues" if name == "*" else name,))
+            if changed:
+                self._store.history.note(verb, None, name, actor=self._actor, now_ms=now)
+        label = "all queues" if name == ALL else name
+        if not changed:
+            what = "paused already" if paused else "not paused"
+            return ActionResult(verb, notes=(f"{label}: {what}; nothing was done",))
+        held = not paused and name != ALL and ALL in before
+        return ActionResult(verb, (label,), notes=(STILL_PAUSED.format(name),) if held else ())

@@ -76,6 +76,10 @@ class Settings:
         """Return the names of paused queues, by a person or by their breaker; '*' stands for all."""
         return tuple(r[0] for r in self._c.rows("select name from queues where paused > 0 order by name"))
 
+    def pauses(self) -> dict[str, int]:
+        """Return the paused queues and by whom, 1 a person, 2 the breaker, 3 both; '*' stands for all."""
+        return dict(self._c.rows("select name, paused from queues where paused > 0 order by name"))
+
     # --- control ---
 
     def signal(self, name: str, value: str, *, now_ms: int) -> int:

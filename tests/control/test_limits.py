@@ -254,3 +254,14 @@ def test_a_pause_leaves_running_jobs_alone(q, start, tmp_path):
     assert q.show(waiting.id).job.state is State.PENDING
     q.resume("slow")
     await_true(lambda: q.show(waiting.id).job.state is State.COMPLETED, what="the waiting job")
+
+
+def test_what_is_paused_or_not_paused_already_is_said(q):
+    assert q.resume().notes == ("all queues: not paused; nothing was done",)
+    assert not q.resume("none") and not q.resume("none").skipped
+    assert q.pause("a") and q.pause("a").notes == ("a: paused already; nothing was done",)
+    assert q.pause() and not q.pause()
+    assert q.resume("a").notes == ("a: resumed, but all queues are paused (queuectl resume)",)
+    assert q.resume().done == ("all queues",)
+    assert [e.verb for e in q.events()] == ["pause", "pause", "resume", "resume"]
+    assert q._store.connection.rows("select count(*) from queues where name = 'none'") == [(0,)]
