@@ -108,13 +108,14 @@ _FAREWELL = re.compile(
     r"^(?:(?:\[[^\]]{0,80}\]|\([^)]{0,80}\)|[^\s:]{0,40}\d\S{0,40}|\S{1,40}:|[A-Z]{4,8}|\w{1,20} :|[|>=*#:-]{1,4})\s+){0,6}(?:\([A-Z]{1,8}\):)?"
     r"(?:(?:[Gg]iving|[Gg]ave) up|[Aa]bort(?:ing|ed)|[Ee]xit(?:ing|ed)|[Bb]ailing out|[Ss]hutting down|[Tt]erminating|[Rr]olling back|[Cc]leaning up|"
     r"[Dd]ownload aborted|(?:[Ff]atal )?errors (?:found|detected|in|were|occurred)\b|[Ee]rror(?:\(s\))? (?:found|detected|occurred)\b|(?:\w+ : )?Fatal errors found|(?:There|[Ss]ome) (?:were|was|are) .{0,40}(?:errors?|failures?)|"
-    r"[Ff]ailed (?:with|after) (?:exit |return )?(?:code|status|\d)|(?:exit|return) (?:code|status)\b|\d+ (?:errors?|failures?|failed)\b|[Tt]he (?:above|previous) )"
+    r"[Ff]ailed (?:with|after) (?:exit |return )?(?:code|status|\d)|(?:exit|return) (?:code|status)\b|\d+ (?:errors?|failures?|failed)\b|[Tt]he (?:above|previous) |# Looks like you failed|"
+    r"(?:[Ss]tep|[Jj]ob|[Tt]ask|[Ss]tage|[Cc]ommand|[Ss]cript|[Pp]rocess|[Bb]uild|[Hh]ook)\b.{0,60}\b(?:failed|exited|ended|returned) with (?:non-zero )?(?:exit |return )?(?:code|status))"
 )
 _CLOSING_MV = re.compile(r"^mv: ")
 _NOISE = re.compile(
     r"^(?:[\s\W_]*$|\s*[\w ()-]{1,40}:\s{1,4}0(?:\.0{1,4})?$|\s+(?:code|errno|syscall|path|address|port|type|requiredBy|hostname|url|signal|killed|cmd|stdout|stderr|status): |\[error\] +(?:[>|\d]|\W*$)|\s*\[C\]: |stack traceback|\s+\S{1,200}:\d+: in |\d+: \(|\s+dmesg\(|Time: |Snapshots: |Test Suites: |Tests: |Ran all test|\s+-->|\s*(?:at |\.{3} \d+ more|from \S+:\d+|File \"|in <|#\d+ )|\s+\d* *\||\s*\^|goroutine \d|\s+\+0x|note: |help: |hint: |\s*= (?:note|help)|"
     r"= |[Uu]sage:|\s*For more information|For more|Try '|Try `|See '|See also|See: |[Ss]ee |Run '|run with |Picked up |To see the full|Re-run Maven|Node\.js v|"
-    r"If (?:there|you|this|the) |Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
+    r"\s+no (?:file|field) |#\s+(?:got|expected): |#\s+at |If (?:there|you|this|the) |Please |Did you |Perhaps |Maybe |Consider |Total time|Finished at|A complete log|\(Background on|\[SQL|\[param|Require stack|DETAIL: |HINT: |LINE \d+:|CONTEXT: |STATEMENT: |"
     r"\s*Is the server running|\s*location: |\s*symbol: |In file included|In function|\S+: In (?:function|member|constructor)|\S+: At top level|  % Total|\s+Dload|npm notice|"
     r"npm (?:ERR!|error) ?(?:$|\d+\s*$|\d+ (?:Not Found - |Note|tarball)|    at |A complete|  [\w\s'\[]+: |\}|If you are|This is probably|code \w|errno|syscall|path|dest|type|network|previous)|"
     r"Failed to (?:parse JSON|connect).{0,40}previous|\d+ (?:passed|failed)|\d+%|[\d.]+[KMG]?B? +[\d.]+[KMG]?B? |Stack dump|stack backtrace|Backtrace|Traceback|The above|During handling|Saving to|Resolving |Connecting to .{1,200}connected|HTTP request sent.{0,80} \d\.\.\.$|"

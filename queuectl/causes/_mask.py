@@ -109,6 +109,9 @@ _VALUE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _VALUE_AFTER = (" is not of type", " is not one of", " does not match", " is too ")
+_SHORT_ID = re.compile(
+    r"(?<![\w.<'\"-])(?!(?i:utf|iso|sha|cve|cwe|ora|rfc|sql|md|crc|err)-)[A-Za-z]{1,3}-\d{1,8}(?![\w.'\"-])"
+)
 _NAME_SIGN = re.compile(r"[\d_-]")
 _NAMED = re.compile(
     r"\b([A-Za-z]{2,11})((?: id| name)?[ :#]{1,2})(?=[\w.-]{0,60}[\d_-])(?!<)[A-Za-z0-9][\w.-]{1,60}(?<![.-])(?![\w/(=])"
@@ -323,6 +326,8 @@ def _places(s: str) -> str:
         s = _HOST.sub("<host>", s)
     if any(mark in s for mark in ("host", "lookup", "getaddrinfo", "server at")):
         s = _HOST_AFTER.sub(r"\1<host>", s)
+    if "-" in s:
+        s = _SHORT_ID.sub("<n>", s)
     if not _TWO_DIGITS.search(s) and not _LETTER_DIGIT.search(s):
         return s
     s = _HEX.sub("<hex>", s)
