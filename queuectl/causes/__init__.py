@@ -18,7 +18,7 @@ from queuectl.causes.rules import Rule, compiled, parse_rules
 
 __all__ = ["VERSION", "Cause", "Rule", "cause_of", "compiled", "parse_rules"]
 
-VERSION = 7
+VERSION = 8
 """Stored with each run; raised whenever any output may get another sig."""
 
 LINE_CHARS = 300

@@ -181,7 +181,7 @@ _SHIELD = {ord(c): 0xE000 + ord(c) for c in "0123456789/."}
 _UNSHIELD = {shielded: plain for plain, shielded in _SHIELD.items()}
 _NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
 _KEEP_BEFORE = re.compile(
-    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\boccurred|\bcode|[a-z]Code|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|curl:|\breturned"
+    r"(?:\bHTTP(?:/\d(?:\.\d)?)?|\bstatus(?: code)?(?: of)?|\boccurred|\bcode|[a-z]Code|\berrno|\berror|\berr|\bexit(?:ed)?(?: with)?(?: status| code)?|\bsignal|\b(?:ORA|TNS|PLS|SQL|CWE|UTF|SHA)(?=-)|curl:|\breturned"
     r"|\brc|\bSQLSTATE|\bnpm|\banswered|\breplied|\bresponse(?: code)?|\bstatusCode)[\s:=#(\[-]{0,3}-?$",
     re.IGNORECASE,
 )
