@@ -225,7 +225,7 @@ class Enqueuer:
     def _add_bare(self, commands: Sequence[str], *, batch: str, actor: str) -> Sequence[Job]:
         """Enqueue commands that have been checked, with nothing else said of them."""
         now = processes.now_ms()
-        row = self.row({"command": commands[0]}, now_ms=now, batch=batch)
+        row = self.row({"command": commands[0]}, now_ms=now, batch=batch, actor=actor)
         ids = new_ids(len(commands))
         reserve.require_space(self.store.path)
         with self.store.write():
