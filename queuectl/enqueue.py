@@ -40,6 +40,7 @@ class Enqueuer:
         self.store = store
         self._version = -1
         self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
+        self._bare: tuple[Any, dict[str, Any]] | None = None  # the last bare command's defaults and row
 
     def forget(self) -> None:
         """Look the defaults up again next time."""
@@ -86,6 +87,13 @@ class Enqueuer:
         command = v.command(spec.get("command"))
         queue = "default" if spec.get("queue") is None else v.ident("queue", spec["queue"])
         defaults, origins = self._defaults_for(queue), {}
+        is_bare = len(spec) == 1
+        if is_bare and self._bare is not None and self._bare[0] is defaults:
+            # Enqueued one by one, bare commands differ in these alone.
+            return {
+                **self._bare[1], "id": new_id(), "command": command, "created_at_ms": now_ms, "updated_at_ms": now_ms, "batch": batch,
+                "rank": lifecycle.rank(now_ms, self._bare[1]["priority"], self._aging), "cwd": self._here(),
+            }  # fmt: skip
         row: dict[str, Any] = dict(_UNKNOWN_DEFAULTS)
         for name, s in _SETTINGS.items():
             given = spec.get(name)
@@ -122,6 +130,8 @@ class Enqueuer:
         row["parents"] = self._parents(spec)
         if row["parents"]:
             row["state"], row["waits_for"] = State.BLOCKED.value, len(row["parents"])
+        if is_bare:
+            self._bare = defaults, row
         return row
 
     @staticmethod

@@ -209,3 +209,16 @@ def test_a_bare_command_that_is_wrong_is_named(q):
             q.enqueue_many(["true", wrong])
     assert q.enqueue_many([]) == [] and q.list() == []
     assert len(q.enqueue_many(["x" * 30_000, "ä" * 40_000])) == 2  # long, and allowed
+
+
+def test_bare_commands_one_by_one_see_what_has_changed_between_them(q, tmp_path, monkeypatch):
+    first = q.enqueue("true")
+    q.config.set("priority", 7)
+    q.config.set("priority-aging", "1m")
+    monkeypatch.chdir(tmp_path)
+    second = q.enqueue("echo 2")
+    assert second == q.show(second.id).job and first.id != second.id
+    assert (second.command, second.priority, second.cwd) == ("echo 2", 7, str(tmp_path))
+    assert second.rank == second.created_at_ms - 7 * 60_000
+    assert q.enqueue("true", queue="b").queue == "b" and q.enqueue("true").queue == "default"
+    assert q.enqueue("echo 3").rank >= second.rank
