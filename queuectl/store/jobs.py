@@ -192,7 +192,7 @@ class Jobs:
         """Return what running jobs tell of their progress, by id."""
         rows = self._c.rows(
             """select id, progress_done, progress_total, progress_text from jobs
-               where state = 'processing' and progress_run = runs order by seq"""
+               where state = 'processing' and progress_run = runs order by +seq"""
         )
         return {i: Progress(*told) for i, *told in rows}
 

@@ -338,7 +338,7 @@ class Line:
         )
         rows = self._c.rows(
             f"""select seq, id, runs, worker_id, interruptions, started_at_ms from jobs
-                where state = 'processing' and worker_id {whose} order by seq""",
+                where state = 'processing' and worker_id {whose} order by +seq""",
             (runner,) if runner else (),
         )
         return [Lost(*r) for r in rows]

@@ -82,7 +82,7 @@ class Queues:
         )
         holders: dict[str, list[str]] = {}
         for key, job_id in self._c.rows(
-            "select limit_key, id from jobs where state = 'processing' and limit_key <> '' order by seq"
+            "select limit_key, id from jobs where state = 'processing' and limit_key <> '' order by +seq"
         ):
             holders.setdefault(key, []).append(job_id)
         keys = {*limits, *holders, *(k for k, n in waiting.items() if n)}

@@ -37,7 +37,7 @@ class Standing:
         """Return how many jobs of a limit key may run, None for any number, and the ids of those that do."""
         limit = self._c.one("select n from limits where key = ?", (limit_key,))
         rows = self._c.rows(
-            "select id from jobs where state = 'processing' and limit_key = ? order by seq", (limit_key,)
+            "select id from jobs where state = 'processing' and limit_key = ? order by +seq", (limit_key,)
         )
         return (limit[0] if limit else None, [r[0] for r in rows])
 

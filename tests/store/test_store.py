@@ -13,7 +13,8 @@ from queuectl import _sqlite, lifecycle, processes, schema
 from queuectl.errors import DatabaseMoved, DatabaseRefused, StateConflict
 from queuectl.model import State
 from queuectl.queue import Queue
-from queuectl.store import Store
+from queuectl.store import Store, standing
+from queuectl.store.filters import Filter
 from queuectl.store.line import Lost, Settled
 from queuectl.store.workers import Runner
 
@@ -347,3 +348,19 @@ def test_a_claim_given_back_whose_key_was_taken_meanwhile_goes_on_without_it(q):
         q._store.line.give_back([(taken.seq, taken.run)], now_ms=processes.now_ms())
     assert (q.show(first.id).job.state, q.show(first.id).job.unique_key) == (State.PENDING, None)
     assert q._store.jobs.holder("k") == second.id
+
+
+def test_no_look_at_the_few_walks_over_all_jobs(q):
+    q.enqueue_many(["true"] * 3)
+    store, asked = q._store, []
+    store.connection.sql.set_trace_callback(asked.append)
+    for look in (
+        store.queues.limits, store.jobs.progress, lambda: store.line.lost(None), lambda: store.line.lost("r"), store.line.next_due,
+        lambda: store.line.to_cancel(["w"], [(1, 1)]), lambda: store.line.suspects(None), lambda: standing.Standing(store.connection).holders("k"),
+        *(lambda s=s: store.jobs.newest(Filter(states=(s,)), limit=5) for s in State if s is not State.COMPLETED),
+    ):  # fmt: skip
+        look()
+    store.connection.sql.set_trace_callback(None)
+    plans = {query: store.connection.rows("explain query plan " + query) for query in set(asked)}
+    walks = [query for query, plan in plans.items() if any(step[3] == "SCAN jobs" for step in plan)]
+    assert len(plans) > 12 and walks == []
