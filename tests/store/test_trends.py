@@ -101,4 +101,4 @@ def test_good_runs_are_not_read_to_find_the_failed_ones(opened: Store, now: int)
     trends.failures_over_time(now - HOUR, now, buckets=24)
     trends.failed_commands(now - HOUR)
     reads = [p for p in plans if " runs" in p or p.startswith("SEARCH runs")]
-    assert len(reads) == 9 and all("runs_failures" in p and p.startswith("SEARCH") for p in reads), reads
+    assert len(reads) >= 9 and all("runs_failures" in p and p.startswith("SEARCH") for p in reads), reads
