@@ -26,7 +26,7 @@ class Disk(threading.Thread):
     """Watches what the files below a folder take of the disk until it is stopped."""
 
     def __init__(self, folder):
-        super().__init__()
+        super().__init__(daemon=True)  # a test that fails must not wait for it
         self.folder, self.samples, self.over = Path(folder), [], threading.Event()
 
     def now(self):

@@ -33,6 +33,24 @@ def test_every_row_names_a_test_or_says_why_not():
         assert named(tests) or promise.startswith(("*open*: ", "*not here*: ")), number
 
 
+def test_what_may_be_skipped_names_a_test_that_may_not():
+    said = [
+        (file, [ast.literal_eval(a) for a in mark.args])
+        for file in TESTS.rglob("test_*.py")
+        for mark in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.equivalent"
+    ]
+    assert len(said) >= 3
+    for _, (name,) in said:
+        file, _, function = name.partition("::")
+        found = next(
+            n
+            for n in ast.parse((TESTS / file).read_text(encoding="utf-8")).body
+            if getattr(n, "name", "") == function
+        )
+        assert "skip" not in ast.unparse(found)
+
+
 def test_every_test_that_the_page_names_exists():
     pairs = named(PAGE.read_text(encoding="utf-8"))
     assert len(pairs) > 60

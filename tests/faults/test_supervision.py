@@ -205,12 +205,11 @@ def test_adopted_processes_leave_no_zombies(q, start):
     assert worker.poll() is None
 
 
+@pytest.mark.equivalent("faults/test_supervision.py::test_adopted_processes_leave_no_zombies")
 def test_a_worker_that_is_process_1_of_a_container_leaves_no_zombies(q):
     unshare = ["unshare", "--map-root-user", "--user", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*unshare, "true"], capture_output=True).returncode:
-        pytest.skip(
-            "this kernel lets us make no namespaces; test_adopted_processes_leave_no_zombies has the mechanism"
-        )
+        pytest.skip("this kernel lets us make no namespaces")
     q.enqueue_many([DAEMONISES] * 20 + [{"command": DAEMONISES, "keep_children": True}] * 20)
     container = subprocess.Popen(
         [*unshare, sys.executable, "-m", "queuectl", "worker", "-c", "4", "-s", "1", "--db", q.path], env=ENV
@@ -254,6 +253,7 @@ def powerless(place):
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.equivalent("faults/test_stuck.py::test_a_run_whose_processes_may_not_be_killed_ends_as_stuck")
 def test_what_may_not_be_killed_is_reported_and_never_runs_twice(q, powerless):
     job = q.enqueue("setpriv --reuid=65534 --clear-groups sleep 1000 & sleep 0.3")
     other = q.enqueue("true")
@@ -265,6 +265,9 @@ def test_what_may_not_be_killed_is_reported_and_never_runs_twice(q, powerless):
     assert q.wait(other.id, timeout=20)
 
 
+@pytest.mark.equivalent(
+    "faults/test_stuck.py::test_a_dead_workers_job_whose_processes_may_not_be_killed_needs_an_operator"
+)
 def test_a_dead_workers_job_that_may_not_be_killed_never_runs_again(q, powerless):
     job = q.enqueue("setpriv --reuid=65534 --clear-groups sleep 1000")
     powerless("-s", "1")
