@@ -41,8 +41,8 @@ def served(tmp_path: Path, home: tuple[dict[str, str], Path]) -> Iterator[tuple[
         assert found is not None and "run commands as you" in log.read_text()
         yield found[1], found[2], place
     finally:
-        os.killpg(process.pid, 2)  # Ctrl-C, which a terminal sends to both
         end_server(process)
+        assert status(found[1]) is None  # with the script, its page has ended
 
 
 def status(url: str) -> tuple[int, str] | None:
