@@ -67,12 +67,19 @@ class Connection:
         path: absolute path of an existing database file.
         waiting: called again and again while the write lock is held by somebody else (a worker beats its heart there).
         read_only: change nothing, and do not even move the log into the database at the end.
+        cache_kib: most memory for pages of the file, KiB; None for SQLite's own 2000.
     """
 
     def __init__(
-        self, path: str, *, waiting: Callable[[], None] | None = None, read_only: bool = False
+        self,
+        path: str,
+        *,
+        waiting: Callable[[], None] | None = None,
+        read_only: bool = False,
+        cache_kib: int | None = None,
     ) -> None:
         self.path, self.read_only = path, read_only
+        self.cache_kib = cache_kib
         self.waiting = waiting
         self.pid = os.getpid()
         self.rollback_journal = place.rollback_wanted()
@@ -113,6 +120,8 @@ class Connection:
             "temp_store=memory",
         ):
             self.rows(f"pragma {pragma}")
+        if self.cache_kib is not None:
+            self.rows(f"pragma cache_size=-{self.cache_kib}")
         if self.read_only:
             self.rows("pragma query_only=on")
 

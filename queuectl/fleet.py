@@ -6,6 +6,7 @@ adopted from it, and the supervisor starts the next, which recovers the jobs. It
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -106,6 +107,7 @@ class Supervisor:
     def _fork(self, options: Options, board: Board, **history: Any) -> int:
         me = os.getpid()
         sys.stdout.flush()
+        gc.freeze()  # collections of the children leave these pages alone, which they share with us
         pid = os.fork()
         if pid:
             return pid

@@ -5,6 +5,7 @@ A process is identified by (boot id, pid, start ticks), never by its pid alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -16,6 +17,8 @@ from queuectl.errors import NotSupported
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of glibc's mallopt
+MMAP_BYTES = 65_536  # blocks as large as this get a mapping of their own; set, it does not grow by itself
 RUN_COOKIE = b"QUEUECTL_RUN="
 WORKER_COOKIE = b"QUEUECTL_WORKER_ID="
 
@@ -224,6 +227,17 @@ def die_with_parent(number: int, parent: int) -> bool:
     """Ask for a signal when the parent (more exactly, the thread that forked us) ends; False when it already has."""
     _libc().prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     return os.getppid() == parent
+
+
+def bound_heap() -> None:
+    """Keep this process's heap from growing by what was in use only for a moment; for long-lived processes, before they start threads.
+
+    Outputs of runs pass through memory for the length of a transaction, among small things that stay: on the heap they leave holes, and the heap
+    grows past them. In mappings of their own they go back to the system at once. A heap of each thread's own is of no use to threads that wait.
+    """
+    with contextlib.suppress(AttributeError):  # a C library without it
+        _libc().mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
+        _libc().mallopt(_M_ARENA_MAX, 2)
 
 
 def punch(handle: int, start: int, length: int) -> None:

@@ -44,6 +44,7 @@ BEAT_S = 2.0
 PEERS_S = 1.0  # between two looks at other runners
 AFTER_COMMIT_S = 0.2  # after a commit of somebody, until the next look: it may be a new runner's
 SWITCH_S = 0.0005  # a slot's thread waits at most so long for the interpreter (Python's own is 5 ms)
+CACHE_KIB = 512  # pages of the database kept in memory: a turn needs few, and others' commits empty it again and again
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
 HOOKS_S = {None: LIMIT_S, "wait": LIMIT_S, "grace": 2.0, "now": 0.0}  # for hooks, when their worker ends
 
@@ -97,7 +98,7 @@ class Runner:
         self.id = id or new_id()
         self.workers = [new_id() for _ in range(options.count)]
         self.report = Report(verbose=options.verbose)
-        self.store = Store(options.database, waiting=board.beat)
+        self.store = Store(options.database, waiting=board.beat, cache_kib=CACHE_KIB)
         self._started, self._predecessor = started, predecessor
         self.boot = processes.boot_id()
         self.orders = Orders(self.store, id=self.id, workers=self.workers)
@@ -583,6 +584,7 @@ class Runner:
 
 def serve(options: Options, board: Board, *, on_fault: Callable[[str], None] = say, **history: Any) -> int:
     """Run a runner as the body of a process; return its exit code (3: a fault that a restart does not mend)."""
+    processes.bound_heap()
     try:
         return Runner(options, board, **history).run()
     except QueuectlError as e:

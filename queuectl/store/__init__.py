@@ -51,6 +51,7 @@ class Store:
         create: make the file when there is none.
         waiting: called again and again while the write lock is held by somebody else.
         read_only: change nothing.
+        cache_kib: most memory for pages of the file, KiB; None for SQLite's own 2000.
     """
 
     def __init__(
@@ -60,8 +61,11 @@ class Store:
         create: bool = True,
         waiting: Callable[[], None] | None = None,
         read_only: bool = False,
+        cache_kib: int | None = None,
     ) -> None:
-        self.connection: Connection = open_database(path, create=create, waiting=waiting, read_only=read_only)
+        self.connection: Connection = open_database(
+            path, create=create, waiting=waiting, read_only=read_only, cache_kib=cache_kib
+        )
         self.path = path
         self.jobs = Jobs(self.connection)
         self.history = History(self.connection)
