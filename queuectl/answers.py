@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from queuectl.model import Event, Job, Run, State, Worker, local_time
+from queuectl.records import as_dict, names, record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueState:
     """A queue: its jobs by state, and whether it is paused, by a person or by its breaker."""
 
@@ -39,16 +39,16 @@ class QueueState:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the queue's columns by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {
+        return as_dict(self) | {
             "counts": {str(k): n for k, n in self.counts.items()},
             "why": self.why,
         }
 
 
-QueueState.COLUMNS = (*(f.name for f in fields(QueueState)), "why")
+QueueState.COLUMNS = (*names(QueueState), "why")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LimitState:
     """A limit key: how many of its jobs may run at once (None: any number), which do, and how many are ready to."""
 
@@ -77,7 +77,7 @@ class LimitState:
                 "waiting": self.waiting, "holders": list(self.holders)}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Status:
     """The queue at a glance: counts of all jobs, the newest of them, the live workers, what is paused or limited."""
 
@@ -107,7 +107,7 @@ class Status:
         return html.status_html(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobDetails:
     """A job and its runs, oldest first."""
 
@@ -143,7 +143,7 @@ class SettingFrom(NamedTuple):
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Explanation:
     """Why a job does not run, or why it ended as it did, and where each of its settings came from.
 
@@ -199,7 +199,7 @@ class Change(NamedTuple):
     after: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActionResult:
     """What a verb did, id by id: true when it did anything."""
 
@@ -234,7 +234,7 @@ class ActionResult:
         return html.result_html(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cause:
     """The failed runs that share a cause. Times are integer milliseconds UTC; `first_seen` and `last_seen` are datetimes.
 
@@ -274,7 +274,7 @@ class Cause:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cause's columns by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"commands": list(self.commands)}
+        return as_dict(self) | {"commands": list(self.commands)}
 
     def __repr__(self) -> str:
         from queuectl import display
@@ -309,7 +309,7 @@ class EventList(list[Event]):
         return html.events_html(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WaitResult:
     """How the jobs that were waited for ended; true when all completed."""
 

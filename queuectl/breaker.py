@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
+from queuectl import records
 from queuectl.model import Outcome
+from queuectl.records import as_dict, replace
 
 FAILURES = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.KILLED, Outcome.SPAWN)
 OK, BAD = "o", "x"
@@ -33,7 +34,7 @@ class End(NamedTuple):
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@records.record
 class Breaker:
     """What is remembered of a queue; `recent` is the last runs, newest last, `o` for one that went well and `x` for a failure."""
 
@@ -56,7 +57,7 @@ class Breaker:
 
     def dump(self) -> str:
         """Return it as text to remember."""
-        return json.dumps({k: v for k, v in asdict(self).items() if v is not None})
+        return json.dumps({k: v for k, v in as_dict(self).items() if v is not None})
 
 
 class Recorded(NamedTuple):

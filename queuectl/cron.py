@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, expected
 from queuectl.model import local_time
+from queuectl.records import as_dict, record
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -44,7 +44,7 @@ class _Never(Exception):
     """No date matches in the next 50 years."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Schedule:
     """A cron entry: its slots each get a job. Times are integer milliseconds UTC.
 
@@ -76,7 +76,7 @@ class Schedule:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry's columns by name, secrets of the environment left out."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row = as_dict(self)
         shown = {k: x for k, x in self.fields.items() if k != "env"}
         return row | {"fields": shown, "next_runs_ms": list(self.next_runs_ms)}
 

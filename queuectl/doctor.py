@@ -7,12 +7,12 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
 from queuectl import _sqlite, place, processes, recovery, reserve
 from queuectl.errors import QueuectlError
+from queuectl.records import record
 from queuectl.store import Store
 from queuectl.store.checks import Checks
 
@@ -25,7 +25,7 @@ SHOWN = 5
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One thing that is wrong (`error`), may go wrong (`warning`) or is good to know (`note`)."""
 
@@ -62,7 +62,7 @@ class Diagnosis(list[Finding]):
         return any(f.level != NOTE for f in self)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Patient:
     """What the checks look at."""
 

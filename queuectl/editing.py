@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from queuectl import lifecycle
@@ -12,6 +11,7 @@ from queuectl import validate as v
 from queuectl.answers import Change
 from queuectl.errors import InvalidValue
 from queuectl.model import Job, State
+from queuectl.records import record
 from queuectl.settings import JOB_SETTINGS, shown
 
 _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
@@ -19,7 +19,7 @@ _NAMES = {s.column: s.name for s in JOB_SETTINGS}
 UNCHANGED = "is so already"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Edit:
     """New values of columns, the settings among them, and when the job is to be ready, if that is to change."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, overload
 
 from queuectl import lifecycle, processes, reserve
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
 from queuectl.model import ADDED_BY, WAITING, Job, State, held
+from queuectl.records import names
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store import Store
 from queuectl.store.jobs import INSERTED, new_id, new_ids
@@ -369,7 +369,7 @@ def _jobs_of(rows: Sequence[Mapping[str, Any]], first: int) -> dict[str, Job]:
     return {row["id"]: _job(row, first + n) for n, row in enumerate(rows)}
 
 
-_SHARED = tuple(f.name for f in fields(Job) if f.name not in ("seq", "id", "command"))
+_SHARED = tuple(n for n in names(Job) if n not in ("seq", "id", "command"))
 _set = object.__setattr__
 
 

@@ -13,13 +13,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from queuectl import keeper, processes
 from queuectl.board import Board
 from queuectl.errors import WorkerStartFailed
 from queuectl.model import Worker
+from queuectl.records import replace
 from queuectl.runner import Options, serve
 from queuectl.store import Store
 from queuectl.store.jobs import new_id

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import signal
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from queuectl import patterns
 from queuectl.model import FINAL, WAITING, Outcome, State
+from queuectl.records import record
 
 STRICT_STEP = (
     4_102_444_800_001  # ms; above the distance of any two times we accept, so that priority always wins
@@ -145,7 +145,7 @@ class Claimed(NamedTuple):
 CLAIMED_COLUMNS = ", ".join("runs" if f == "run" else f for f in Claimed._fields)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Ended:
     """What an executor says of one run: how the command ended, and what it used and wrote.
 

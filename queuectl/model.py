@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
+
+from queuectl.records import as_dict, names, record
 
 
 class State(StrEnum):
@@ -69,7 +70,7 @@ def local_time(ms: int | None) -> datetime | None:
     return None if ms is None else datetime.fromtimestamp(ms / 1000).astimezone()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """One command in the queue. Times are integer milliseconds UTC; `created_at` and its like are datetimes."""
 
@@ -217,8 +218,8 @@ class Job:
 ADDED_BY = "by"  # the key of `origins` that says who enqueued the job, where that was not a program
 _PROGRESS = ("progress_done", "progress_total", "progress_text")
 _HIDDEN = {"env", "origins", "due_mono_ms", "cancel", "rank", "waits_for", "progress_run"}
-Job.COLUMNS = (*(f.name for f in fields(Job) if f.name not in _HIDDEN), "timed_out", "settings_from")
-Job.ROW = ", ".join(f.name for f in fields(Job))
+Job.COLUMNS = (*(n for n in names(Job) if n not in _HIDDEN), "timed_out", "settings_from")
+Job.ROW = ", ".join(names(Job))
 
 
 class HeldJob(Job):
@@ -233,10 +234,10 @@ class HeldJob(Job):
 
 def held(job: Job) -> HeldJob:
     """Return a job as one that was there already."""
-    return HeldJob(*(getattr(job, f.name) for f in fields(Job)))
+    return HeldJob(*(getattr(job, n) for n in names(Job)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """One execution of a job."""
 
@@ -282,10 +283,10 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run's columns by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"duration_ms": self.duration_ms}
+        return as_dict(self) | {"duration_ms": self.duration_ms}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Worker:
     """One slot of a runner: what the command line calls a worker."""
 
@@ -313,7 +314,7 @@ class Worker:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the worker's columns by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return as_dict(self)
 
 
 class JobList(list[Job]):
@@ -329,7 +330,7 @@ class JobList(list[Job]):
         return html.jobs_html(self, self.left_out)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """One thing that happened: when, by whom, what, and to which job."""
 
@@ -347,4 +348,4 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the event's columns by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return as_dict(self)

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from queuectl import lifecycle, processes
@@ -30,6 +29,7 @@ from queuectl.model import State
 from queuectl.orders import Orders
 from queuectl.pace import STRANDED_S, Pace
 from queuectl.progress_lines import latest
+from queuectl.records import record
 from queuectl.recovery import recover
 from queuectl.report import Report, say
 from queuectl.reserve import LAST_LOOK_S, Space
@@ -49,7 +49,7 @@ SOLO_PAUSE_S = 0.25  # between two requests for a companion
 HOOKS_S = {None: LIMIT_S, "wait": LIMIT_S, "grace": 2.0, "now": 0.0}  # for hooks, when their worker ends
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """What a worker was asked to be."""
 
@@ -63,7 +63,7 @@ class Options:
     solo: bool = False  # try one suspect job alone, then the next, then end
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Pulse:
     """When things were last done, monotonic seconds."""
 

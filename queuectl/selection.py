@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from queuectl import validate as v
@@ -26,13 +25,15 @@ class Seen(NamedTuple):
     read_ms: int | None = None  # when the frame was read, for one without that column
 
 
-@dataclass(slots=True)
 class Chosen:
     """The jobs that were pointed at, in order, and what their frame showed of them."""
 
-    ids: list[str] = field(default_factory=list)
-    seen: dict[str, Seen] = field(default_factory=dict)
-    commands: dict[str, str] = field(default_factory=dict)  # as the frame has them, edited or not
+    __slots__ = ("commands", "ids", "seen")
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self.ids: list[str] = list(ids)
+        self.seen: dict[str, Seen] = {}
+        self.commands: dict[str, str] = {}  # as the frame has them, edited or not
 
     def why_stale(self, now: Mapping[str, tuple[str, int]]) -> dict[str, str]:
         """Return which jobs have changed since they were read, and how.

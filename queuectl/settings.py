@@ -10,17 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from queuectl import patterns
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, expected
+from queuectl.records import record
 
 SIGNALS = ("HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "CONT", "WINCH", "ALRM")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """One setting; `read` turns what a person typed into the stored form or raises InvalidValue."""
 
@@ -322,7 +322,7 @@ class ConfigTable(dict[str, Any]):
         return html.table(("setting", "value", "what for"), rows)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InForce:
     """A setting of a queue: its stored value, and whether the queue, `config` or nobody said so."""
 

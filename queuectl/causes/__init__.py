@@ -7,7 +7,6 @@ raises, and gives the same answer in every process; `docs/causes.md` tells the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from signal import Signals
 
@@ -15,6 +14,7 @@ from queuectl.causes._choose import best
 from queuectl.causes._lines import one_line, tail_lines
 from queuectl.causes._mask import template_of
 from queuectl.causes.rules import Rule, compiled, parse_rules
+from queuectl.records import record
 
 __all__ = ["VERSION", "Cause", "Rule", "cause_of", "compiled", "parse_rules"]
 
@@ -27,7 +27,7 @@ ORDINARY_TIERS = 50
 """Below this tier a line is the program's small talk, not its complaint."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cause:
     """What a failure is filed under.
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from queuectl.causes import _records, _structured
 from queuectl.causes._lines import TAIL_BYTES, tail_lines
+from queuectl.records import record
 
 STRUCTURED, STRONG, WEAK, CLOSING, WARNED, PLAIN, QUIET = 90, 80, 70, 60, 45, 40, 20
 FAR_BYTES = 65536
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pick:
     """A line that may tell the cause: how much it says, the message in it, the line itself."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+
+from queuectl.records import record
 
 _BAD = frozenset(
     [
@@ -45,7 +46,7 @@ _PAIR = re.compile(r"([A-Za-z_@][\w.@-]{0,40})=(?:\"((?:[^\"\\]|\\.){0,600})\"|(
 PINO_ERROR, SYSLOG_ERROR, LONG_ENOUGH = 50, 3, 12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """One line of a structured logger: its message, and whether its level is error or worse."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from queuectl.errors import InvalidValue
+from queuectl.records import record
 
 SEARCHED_CHARS = 800
 """A rule sees this much of a line: a user's expression may backtrack, a short line bounds what that costs."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """Failures with a line that `regex` finds are filed under `name`."""
 

@@ -42,7 +42,7 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, (int, float)):
         return value
-    names = getattr(value, "__dataclass_fields__", None)
+    names = getattr(value, "FIELDS", None)
     return {name: plain(getattr(value, name)) for name in names} if names else str(value)
 
 
@@ -156,6 +156,4 @@ def _element(kind: type) -> Any:
 
 def _columns(record: Any) -> list[str]:
     """Return the columns of a record's kind, of which there is none to ask."""
-    return list(
-        getattr(record, "COLUMNS", None) or getattr(record, "__dataclass_fields__", None) or ("value",)
-    )
+    return list(getattr(record, "COLUMNS", None) or getattr(record, "FIELDS", None) or ("value",))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from queuectl.errors import expected
 from queuectl.frames import schema
 from queuectl.frames.unpack import Columns, Ints
 from queuectl.model import Outcome, State, Worker
+from queuectl.records import replace
 from queuectl.store import Store
 from queuectl.store.filters import Filter
 from queuectl.store.frames import NONE, PART, Frames, RunFilter

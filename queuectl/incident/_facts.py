@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from queuectl import __version__
 from queuectl.answers import Cause
 from queuectl.display import escape_terminal, mask_secrets
 from queuectl.model import State
 from queuectl.output import stored
+from queuectl.records import record
 from queuectl.store import Store
 from queuectl.store.trends import Trends
 
@@ -20,7 +20,7 @@ SAMPLE_BYTES = 16_384
 LINE_CHARS = 400
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """A cause, and what of it is in the queue now.
 
@@ -40,7 +40,7 @@ class Group:
     sample: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Facts:
     """An incident: the failed runs of a window, by cause.
 

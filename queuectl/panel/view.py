@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from queuectl.errors import InvalidValue, expected
+from queuectl.records import as_dict, names, record, replace
 from queuectl.store.browse import ORDERS
 
 TABS = ("jobs", "failures", "workers", "activity", "config")
@@ -16,7 +16,7 @@ STREAMS = ("stdout", "stderr")
 LIMITS = {"query": 1000, "open": 64, "cause": 8, "worker": 64}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """Where the person is. Every field can be set from the browser, and is checked when it is.
 
@@ -51,7 +51,7 @@ class View:
         Raises:
             InvalidValue: an unknown field, or a value it does not take.
         """
-        known = {f.name for f in fields(self)}
+        known = set(names(self))
         for name, value in patch.items():
             if name not in known:
                 raise expected("view", "one of " + ", ".join(sorted(known)), name)
@@ -66,7 +66,7 @@ class View:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON has them."""
-        return asdict(self) | {"key": list(self.key) if self.key else None}
+        return as_dict(self) | {"key": list(self.key) if self.key else None}
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

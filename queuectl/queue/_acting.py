@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ from queuectl.answers import ActionResult, Change
 from queuectl.bulk import NEW_JOB, Plan, Verb
 from queuectl.model import Job, State
 from queuectl.queue._base import Base
+from queuectl.records import replace
 from queuectl.settings import SETTINGS
 from queuectl.store.filters import Filter
 from queuectl.store.foresight import Place

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from queuectl import selection
 from queuectl import validate as v
 from queuectl.model import Outcome, State
 from queuectl.queue._working import Working
+from queuectl.records import replace
 from queuectl.store.filters import Filter
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from queuectl import processes
@@ -12,13 +11,14 @@ from queuectl import validate as v
 from queuectl.errors import InvalidValue, StateConflict
 from queuectl.model import State
 from queuectl.queue._working import Working
+from queuectl.records import record
 from queuectl.settings import shown
 from queuectl.store.jobs import new_id
 
 PRUNABLE = (State.COMPLETED, State.CANCELLED, State.DEAD)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pruned:
     """What was removed, or would be.
 

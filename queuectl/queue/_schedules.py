@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any
 
 from queuectl import processes
@@ -12,6 +11,7 @@ from queuectl import validate as v
 from queuectl.answers import ActionResult
 from queuectl.errors import StateConflict
 from queuectl.queue._base import Group
+from queuectl.records import replace as changed
 from queuectl.store.jobs import new_id
 
 if TYPE_CHECKING:

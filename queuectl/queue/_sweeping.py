@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from queuectl import processes
@@ -13,6 +12,7 @@ from queuectl.answers import ActionResult, WaitResult
 from queuectl.errors import InvalidValue, NothingMatched
 from queuectl.model import FINAL, JobList, State
 from queuectl.queue._base import Base
+from queuectl.records import record
 from queuectl.store.filters import Filter
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SHOWN_COMMANDS = 10
 _OWN = ("template", "params", "allow_unused", "dry_run")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """The jobs of one sweep.
 
@@ -41,7 +41,7 @@ class Group:
     commands: tuple[str, ...]
     rows: int
     dry_run: bool = False
-    _queue: Queue | None = field(default=None, repr=False, compare=False)
+    _queue: Queue | None = None  # neither shown nor compared
 
     def __len__(self) -> int:
         return self.rows

@@ -13,6 +13,7 @@ from queuectl.bulk import EMPTY
 from queuectl.errors import InvalidValue, NothingMatched, QueuectlError, WaitTimeout
 from queuectl.model import Worker
 from queuectl.queue._base import Base
+from queuectl.records import replace
 
 # fleet and runner are imported where workers are started: causes, threads and sockets cost an enqueue 40 ms.
 if TYPE_CHECKING:
@@ -161,8 +162,6 @@ class Working(Base):
         return self._live()
 
     def _live(self) -> Workers:
-        from dataclasses import replace
-
         found = self._store.workers.all()
         here = processes.host()  # the pid of a worker in another container means nothing to us
         alive = {w.pid: w.host != here or processes.read(w.pid) is not None for w in found}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from queuectl._sqlite import Connection
 from queuectl.model import Job, State
+from queuectl.records import record
 from queuectl.store.jobs import Jobs
 
 FEW = 20_000  # rows of a state up to which they are all read and sorted
@@ -23,7 +23,7 @@ RARE = 20  # a state with fewer than 1/RARE of the jobs is looked up by its own 
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Match:
     """One condition: a field, how it is compared, and the values of which any may match."""
 
@@ -33,7 +33,7 @@ class Match:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wanted:
     """Which jobs are looked for: all matches must hold; no states means any."""
 
@@ -110,7 +110,7 @@ class Key(NamedTuple):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """Some jobs in their order.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from queuectl.model import State
+from queuectl.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filter:
     """Conditions that all must hold; None means any."""
 

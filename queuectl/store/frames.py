@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.model import Outcome, State
+from queuectl.records import record
 from queuectl.store.filters import Filter
 
 WHOLE, SOME, TEXT, CHOICE = "whole", "some", "text", "choice"
@@ -70,7 +70,7 @@ RUNS: dict[str, Column] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFilter:
     """Which runs are meant: conditions on the run, beside those on its job."""
 

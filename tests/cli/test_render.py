@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import time
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -15,13 +14,14 @@ from queuectl.answers import ActionResult, JobDetails, Status, WaitResult
 from queuectl.cli.cells import local, size, span
 from queuectl.cli.render import render
 from queuectl.model import Job, JobList, Outcome, Run, State, Worker
+from queuectl.records import names
 
 WHEN = 1_764_516_622_000
 
 
 def job(**changes: Any) -> Job:
     """Return a job, otherwise plain."""
-    plain: dict[str, Any] = dict.fromkeys(f.name for f in fields(Job))
+    plain: dict[str, Any] = dict.fromkeys(names(Job))
     plain |= {"seq": 1, "id": "kj5p8v9y", "command": "echo Hello World", "queue": "default", "tags": ""}
     plain |= {"state": State.COMPLETED, "attempts": 0, "max_retries": 3, "runs": 1, "priority": 0}
     plain |= {"created_at_ms": WHEN, "updated_at_ms": WHEN + 3000}
@@ -30,7 +30,7 @@ def job(**changes: Any) -> Job:
 
 def run(**changes: Any) -> Run:
     """Return a run, otherwise plain."""
-    plain: dict[str, Any] = dict.fromkeys(f.name for f in fields(Run))
+    plain: dict[str, Any] = dict.fromkeys(names(Run))
     plain |= {
         "job_id": "kj5p8v9y",
         "run": 1,
@@ -44,7 +44,7 @@ def run(**changes: Any) -> Run:
 
 def worker(**changes: Any) -> Worker:
     """Return a worker, otherwise plain."""
-    plain: dict[str, Any] = dict.fromkeys(f.name for f in fields(Worker))
+    plain: dict[str, Any] = dict.fromkeys(names(Worker))
     plain |= {"id": "abc123xy", "state": "idle", "pid": 7, "heartbeat_at_ms": WHEN, "done": 1, "failed": 0}
     return Worker(**(plain | changes))
 
