@@ -104,7 +104,8 @@ def _init(cls: Any) -> Any:
     space |= {f"default_{n}": v for n, v in defaults.items()}
     words = ", ".join(f"{n}=default_{n}" if n in defaults else n for n in fields)
     body = "".join(f"\n    set_{n}(self, {n})" for n in fields)
-    exec(f"def __init__(self, {words}):{body or ' pass'}", space)
+    # Compiled apart: a Ctrl-C that comes out of an exec of text makes Python end itself by that signal, whoever caught it.
+    exec(compile(f"def __init__(self, {words}):{body or ' pass'}", __file__, "exec"), space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     return init
