@@ -23,11 +23,19 @@ def high_water(pid):
 
 
 class Disk(threading.Thread):
-    """Watches what the files below a folder take of the disk until it is stopped."""
+    """Watches what the files below a folder take of the disk, within a `with`: a test that fails must neither wait for it nor leave it behind."""
 
     def __init__(self, folder):
-        super().__init__(daemon=True)  # a test that fails must not wait for it
+        super().__init__(daemon=True)
         self.folder, self.samples, self.over = Path(folder), [], threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
 
     def now(self):
         taken = 0
@@ -41,9 +49,7 @@ class Disk(threading.Thread):
             self.samples.append(self.now())
 
     def figures(self):
-        """The median and the maximum, bytes."""
-        self.over.set()
-        self.join()
+        """The median and the maximum, bytes; to be asked for once it has ended."""
         return sorted(self.samples)[len(self.samples) // 2], max(self.samples)
 
 
@@ -52,11 +58,10 @@ def test_endless_output_fills_neither_memory_nor_disk(q, start):
     slots = 4
     q.config.set("output-cap", "1M")
     jobs = [q.enqueue("yes", timeout=size(1.5, 5), kill_after=0.2, max_retries=1) for _ in range(slots)]
-    disk = Disk(Path(q.path).parent / "logs")
     start("-c", slots, "-s", "1")
     runner = runner_pid(q)
-    disk.start()
-    await_true(lambda: all(q.show(j.id).job.state is State.DEAD for j in jobs), what="the end of all")
+    with Disk(Path(q.path).parent / "logs") as disk:
+        await_true(lambda: all(q.show(j.id).job.state is State.DEAD for j in jobs), what="the end of all")
     median, most = disk.figures()
     assert high_water(runner) < 64 * MIB
     written = 0
@@ -70,9 +75,9 @@ def test_endless_output_fills_neither_memory_nor_disk(q, start):
     print(
         f"wrote {written / MIB:,.0f} MiB; on disk {median / MIB:.1f} (median), {most / MIB:.1f} MiB at most"
     )
-    assert (
-        median < written / 4
-    )  # how close it comes depends on the machine; see the docs for measured figures
+    # Untrimmed, all that was written is there at the end. How close to the cap it stays depends on the machine; the docs have measured figures.
+    assert most < written / 2
+    assert median < written / 4
     assert disk.now() < (slots + 0.4) * MIB
 
 
@@ -81,11 +86,10 @@ def test_a_burst_of_output_after_a_silence_is_counted_and_cut_to_its_cap(q, star
     large = size(512, 2048) * MIB
     q.config.set("output-cap", "1M")
     job = q.enqueue(f"sleep 1; printf begin; head -c {large} /dev/zero; printf end")
-    disk = Disk(Path(q.path).parent / "logs")
     start("-s", "1")
     runner = runner_pid(q)
-    disk.start()
-    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, seconds=60, what="the end")
+    with Disk(Path(q.path).parent / "logs") as disk:
+        await_true(lambda: q.show(job.id).job.state is State.COMPLETED, seconds=60, what="the end")
     median, most = disk.figures()
     assert high_water(runner) < 64 * MIB
     (run,) = q.show(job.id).runs
