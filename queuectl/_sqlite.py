@@ -65,7 +65,8 @@ class Connection:
 
     Args:
         path: absolute path of an existing database file.
-        waiting: called again and again while the write lock is held by somebody else (a worker beats its heart there).
+        waiting: called again and again while the write lock is held by somebody else, also within a transaction; it must not
+            use this connection (a worker beats its heart there, and keeps the limits of its jobs).
         read_only: change nothing, and do not even move the log into the database at the end.
         cache_kib: most memory for pages of the file, KiB; None for SQLite's own 2000.
     """

@@ -45,6 +45,7 @@ PEERS_S = 1.0  # between two looks at other runners
 AFTER_COMMIT_S = 0.2  # after a commit of somebody, until the next look: it may be a new runner's
 SWITCH_S = 0.0005  # a slot's thread waits at most so long for the interpreter (Python's own is 5 ms)
 CACHE_KIB = 512  # pages of the database kept in memory: a turn needs few, and others' commits empty it again and again
+TEND_S = 0.05  # between two looks at the limits of running jobs while somebody else holds the write lock
 SOLO_PAUSE_S = 0.25  # between two requests for a companion
 HOOKS_S = {None: LIMIT_S, "wait": LIMIT_S, "grace": 2.0, "now": 0.0}  # for hooks, when their worker ends
 
@@ -98,7 +99,8 @@ class Runner:
         self.id = id or new_id()
         self.workers = [new_id() for _ in range(options.count)]
         self.report = Report(verbose=options.verbose)
-        self.store = Store(options.database, waiting=board.beat, cache_kib=CACHE_KIB)
+        self._tended: float | None = None  # monotonic; None until there is an executor
+        self.store = Store(options.database, waiting=self._meanwhile, cache_kib=CACHE_KIB)
         self._started, self._predecessor = started, predecessor
         self.boot = processes.boot_id()
         self.orders = Orders(self.store, id=self.id, workers=self.workers)
@@ -136,6 +138,7 @@ class Runner:
             limit=self.o.limit, started=self._on_start,
         )  # fmt: skip
         self.executor.guests = self.aftermath.hooks.running
+        self._tended = time.monotonic()
         self.listener = Listener(self.executor.slots)
         log = self.o.database + ("-wal" if self.store.connection.has_wal else "")
         self.alarm = Alarm(log, ends=self.executor.fileno())
@@ -255,6 +258,14 @@ class Runner:
                     self._beat(processes.now_ms(), processes.mono_ms())
 
     # --- waiting ---
+
+    def _meanwhile(self) -> None:
+        """While somebody else holds the write lock: show that we live, and keep the limits of what runs; neither needs the database."""
+        self.board.beat()
+        if self._tended is not None and (now := time.monotonic()) - self._tended >= TEND_S:
+            self._tended = now
+            self.executor.tend()
+            self.executor.tend()
 
     def wait(self) -> None:
         """Sleep until something ends, somebody commits, a signal comes or a deadline is reached."""

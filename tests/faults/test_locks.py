@@ -6,9 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from harness import await_true, job_processes
 
 from queuectl import _sqlite
 from queuectl.errors import DatabaseBusy, DatabaseMoved, NotSupported
+from queuectl.model import Outcome
 from queuectl.queue import Queue
 from queuectl.store import Store
 
@@ -44,6 +46,31 @@ def test_a_lock_that_is_held_too_long_is_given_up_with_a_clear_word(q, holder, m
         q.enqueue("true")
     holder()
     assert q.list() == []
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("journal", ["wal", "rollback"])
+def test_time_limits_hold_while_another_program_holds_the_write_lock(
+    place, start, tmp_path, journal, monkeypatch
+):
+    if journal == "rollback":
+        monkeypatch.setenv("QUEUECTL_JOURNAL", journal)
+    queue = Queue(place)
+    short = f"echo > {tmp_path}/up; while test ! -e {tmp_path}/go; do sleep 0.02; done"
+    queue.enqueue(short)
+    late = queue.enqueue(
+        "trap '' TERM; sleep 1000 & wait; wait; sleep 1000", timeout=2, kill_after=0.3, max_retries=1
+    )
+    start("-c", "2", "-s", "1")
+    await_true(lambda: len(job_processes(place)) >= 3 and (tmp_path / "up").exists(), what="both jobs")
+    with queue._store.write():
+        (
+            tmp_path / "go"
+        ).touch()  # its end is to be recorded, so that the runner's main thread waits for the lock
+        await_true(lambda: not job_processes(place), 15, "the end of the job, while the lock is held")
+        assert queue.show(late.id).job.outcome is None
+    await_true(lambda: queue.show(late.id).job.outcome is Outcome.TIMEOUT, what="the record of its end")
+    queue.close()
 
 
 def test_a_log_that_another_program_took_away_is_noticed_before_anything_is_acknowledged(place):
