@@ -265,7 +265,6 @@ class Runner:
         if self._tended is not None and (now := time.monotonic()) - self._tended >= TEND_S:
             self._tended = now
             self.executor.tend()
-            self.executor.tend()
 
     def wait(self) -> None:
         """Sleep until something ends, somebody commits, a signal comes or a deadline is reached."""
