@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from queuectl import place
 from queuectl.errors import InvalidValue, expected
 from queuectl.sources import no_doubles
 from queuectl.template import Cell
@@ -58,6 +59,7 @@ def _of_file(path: str) -> tuple[tuple[str, ...], Rows]:
     if read is None:
         raise expected("params", f"a file that ends in {', '.join(readers)}", path)
     try:
+        place.check_input(path)
         return read(path)
     except OSError as e:
         raise InvalidValue(f"{path}: {e.strerror}{_NOTHING}") from None

@@ -25,6 +25,45 @@ NETWORK_FS = (
     "beegfs",
 )
 
+SUFFIXES = ("", "-wal", "-shm", "-journal", "-reserve")  # of a database's files
+_ours: set[str] = set()  # databases that queues of this process use
+
+
+def remember(path: str) -> None:
+    """Note the path of a database that this process has or may get open."""
+    _ours.add(path)
+
+
+def check_foreign(path: str) -> None:
+    """Refuse a file that is one of a queue's own, under whatever name. Looks, touches nothing.
+
+    To open and close the file of a database beside SQLite drops the locks that SQLite holds on it in this process.
+
+    Raises:
+        InvalidValue: it is the database of a queue in use here, or its log or the like.
+        OSError: there is no such file.
+    """
+    found = os.stat(path)
+    for ours in {base + suffix for base in _ours for suffix in SUFFIXES}:
+        try:
+            other = os.stat(ours)
+        except OSError:
+            continue
+        if os.path.samestat(found, other):
+            raise InvalidValue(f"{path}: is a file of the queue's own database ({ours}); name another file")
+
+
+def check_input(path: str) -> None:
+    """Refuse what is no plain file to read from: a folder, a pipe (which could hang), a device, a file of a queue's own database.
+
+    Raises:
+        InvalidValue: it is one.
+        OSError: there is no such file.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise InvalidValue(f"{path}: expected a file")
+    check_foreign(path)
+
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return the path of a database as we use it everywhere: absolute, its folder resolved, itself not followed."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from queuectl import place
 from queuectl.errors import InvalidValue, expected
 
 LINE_MAX = 1_000_000
@@ -42,9 +42,7 @@ def _lines(path: str) -> Iterator[str]:
         yield from _decoded(sys.stdin.buffer, "standard input")
         return
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise InvalidValue(f"{path}: expected a file, or - for standard input")
+        place.check_input(path)
         with open(path, "rb") as f:
             yield from _decoded(f, path)
     except OSError as e:

@@ -6,9 +6,11 @@ escaped for where they stand.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 
+from queuectl import place
 from queuectl.errors import InvalidValue, QueuectlError, expected
 from queuectl.incident._facts import Facts, gather
 
@@ -53,10 +55,13 @@ def write(facts: Facts, path: str, *, force: bool = False) -> None:
         force: replace a file that is there.
 
     Raises:
-        InvalidValue: the ending is none of ours, or a file is there already.
+        InvalidValue: the ending is none of ours, a file is there already, or it is one of the queue's own.
         QueuectlError: it cannot be written.
     """
-    text = render(facts, form_of(path))
+    form = form_of(path)
+    with contextlib.suppress(OSError):  # mostly there is none yet
+        place.check_foreign(path)
+    text = render(facts, form)
     folder = os.path.dirname(os.path.abspath(path))
     try:
         handle, draft = tempfile.mkstemp(dir=folder, prefix=".report-")

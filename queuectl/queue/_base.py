@@ -55,6 +55,7 @@ class Base:
         if path is None:
             path = os.environ.get("QUEUECTL_DB", DEFAULT_PATH)
         self.path = place.absolute(path)
+        place.remember(self.path)
         self._pid = 0
         self._opened: Store | None = None
         self._adder: Enqueuer | None = None

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from test_bad_input import content, database, process, run, stored  # noqa: F401  # database is a fixture
 
 from queuectl import place, processes
-from queuectl.errors import DatabaseBusy, DatabaseMoved, DatabaseRefused
+from queuectl.errors import DatabaseBusy, DatabaseMoved, DatabaseRefused, InvalidValue
 from queuectl.queue import Queue
 
 ROOT = os.geteuid() == 0
@@ -213,6 +214,80 @@ def test_87_a_log_whose_database_is_gone_is_not_given_to_a_new_one(database: Pat
     assert not database.exists() and hashlib.sha256(left.read_bytes()).digest() == before
     left.unlink()
     assert run(database, "enqueue", "-c", "x")[0] == 0
+
+
+NAMES: dict[str, Callable[[Path, str], Any]] = {
+    "itself": lambda *_: None,
+    "a symbolic link": lambda given, file: given.symlink_to(file),
+    "a second name": lambda given, file: os.link(file, given),
+}
+
+
+def held(path: Path) -> int:
+    """Return how many locks this process holds on a database's files; opening and closing one of them in Python drops them."""
+    files = {str(os.stat(f"{path}{s}").st_ino) for s in ("", "-wal", "-shm")}
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return sum(
+        lock[1] == "POSIX" and lock[4] == str(os.getpid()) and lock[5].rpartition(":")[2] in files
+        for lock in locks
+    )
+
+
+def digests(path: Path) -> str:
+    """Return the checksums of database and log, read by another process."""
+    return subprocess.run(
+        ["sha256sum", path, f"{path}-wal"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("name", NAMES)
+def test_63_the_queues_own_files_are_no_files_of_jobs_or_reports(
+    database: Path,  # noqa: F811
+    tmp_path: Path,
+    suffix: str,
+    name: str,
+) -> None:
+    q = Queue(database)
+    q.enqueue("true")
+    file = f"{database}{suffix}"
+    before, locks = digests(database), held(database)
+    assert locks
+    made = [tmp_path / "rows", tmp_path / "rows.csv", tmp_path / "rows.jsonl", tmp_path / "report.md"]
+    for one in made:
+        NAMES[name](one, file)
+    rows, csv, jsonl, report = (str(one if name != "itself" else file) for one in made)
+    tried = [["enqueue-many", rows]]
+    if name != "itself":  # what these take has an ending that the database has not
+        tried += [["map", "echo {a}", csv], ["map", "echo {a}", jsonl], ["report", report, "--force"]]
+    for words in tried:
+        code, out, err = run(database, *words)
+        assert (code, out, err.count("\n")) == (2, "", 1), (words, code, out, err)
+        assert "is a file of the queue's own database" in err or (
+            words[0] == "report" and "hard links" in err
+        ), err
+    with pytest.raises(InvalidValue, match="own database"):
+        Queue(tmp_path / "other.db").enqueue_many(rows)  # another queue of this process has it open
+    assert (held(database), digests(database)) == (locks, before)
+    q.close()
+
+
+def test_63_a_database_whose_name_ends_like_a_table_is_no_table_and_no_report(tmp_path: Path) -> None:
+    for name, words in (("queue.csv", ["map", "echo {a}"]), ("queue.md", ["report", "--force"])):
+        file = tmp_path / name
+        q = Queue(file)
+        q.enqueue("true")
+        before, locks = digests(file), held(file)
+        code, out, err = run(file, *words, str(file))
+        assert (code, out, err.count("\n")) == (2, "", 1) and "own database" in err, err
+        assert locks and (held(file), digests(file)) == (locks, before)
+        q.close()
+
+
+def test_63_a_pipe_for_a_table_is_refused_at_once(database: Path, tmp_path: Path) -> None:  # noqa: F811
+    os.mkfifo(tmp_path / "pipe.csv")
+    code, _, err = run(database, "map", "echo {a}", str(tmp_path / "pipe.csv"))
+    assert code == 2 and "expected a file" in err  # opening it would wait for ever
 
 
 def test_88_a_lock_that_is_held_too_long(database: Path, monkeypatch: Any) -> None:  # noqa: F811
