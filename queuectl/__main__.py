@@ -1,5 +1,6 @@
 """The process behind `queuectl` and `python -m queuectl`."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -18,11 +19,26 @@ def run() -> int:
     try:
         from queuectl.cli import main
 
-        code = main()
-        gc.freeze()  # the interpreter's last collection then has nothing to look through: 8 of 70 ms
-        return code
+        return main()
     except KeyboardInterrupt:  # while still importing
         return 130
+
+
+def program() -> int:
+    """Run the command line and end the process at once: taking the interpreter apart costs 5 ms. Where somebody follows it, a profiler say, return the code."""
+    code = run()
+    if sys.gettrace() is None and sys.getprofile() is None and _is_alone():
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    gc.freeze()  # the interpreter's last collection then has nothing to look through
+    return code
+
+
+def _is_alone() -> bool:
+    """Whether no other thread of ours goes on."""
+    return "threading" not in sys.modules or sys.modules["threading"].active_count() == 1
 
 
 def _open_if_closed(number: int) -> None:
@@ -34,4 +50,4 @@ def _open_if_closed(number: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(program())

@@ -141,7 +141,7 @@ class Runner:
         self._tended = time.monotonic()
         self.listener = Listener(self.executor.slots)
         log = self.o.database + ("-wal" if self.store.connection.has_wal else "")
-        self.alarm = Alarm(log, ends=self.executor.fileno())
+        self.alarm = Alarm(log, ends=self.executor.fileno(), late=self.o.drain)
         try:
             if not self.o.solo:
                 for worker in self.workers:

@@ -24,6 +24,7 @@ from queuectl.executors.trimmer import Trimmer
 from queuectl.lifecycle import Claimed, Ended
 
 FLUSH_S = 0.02  # a finished run is recorded at most about this late while more jobs are at hand
+SHORT_S = 0.02  # the run of a job that needs nobody to watch what it writes
 STUCK_S = 5.0  # after KILL, until a process that does not go counts as stuck
 
 
@@ -216,6 +217,10 @@ class LocalExecutor:
 
     def _cap(self, slot: Slot, now: float) -> float:
         """Give the middle of an output that passed its cap back to the disk; look sooner the faster it grows."""
+        if now - slot.started_mono > SHORT_S:
+            self._trimmer.start()
+        elif not self._trimmer.was_tried:
+            return SHORT_S
         grown = max(slot.stdout.trim(), slot.stderr.trim())
         fast, slot.spool_seen = grown - slot.spool_seen > 1 << 18, grown
         if fast:

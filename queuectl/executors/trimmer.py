@@ -35,14 +35,23 @@ class Trimmer:
         self._spools, self._watched, self._closing = spools, dict[Spool, int](), False
         self._held: dict[Spool, threading.Thread] = {}
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._handle = self._listen()
+        self._handle: int | None = None
+        self.was_tried = False
         self._thread = threading.Thread(target=self._work, name="trimmer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch; once, and not before a job has run for some time: closing inotify takes the kernel up to 20 ms."""
+        if self.was_tried:
+            return
+        self.was_tried, self._handle = True, self._listen()
         if self.is_active:
             self._thread.start()
+            for spool in self._spools:
+                spool.trim()  # what was written before we watched woke nobody
 
     @property
     def is_active(self) -> bool:
-        """Whether there is inotify for every spool; else somebody else must look."""
+        """Whether every spool is watched; else somebody else must look."""
         return self._handle is not None
 
     def _listen(self) -> int | None:
