@@ -126,14 +126,24 @@ def look(event, args):
                 os.close(with_)
 sys.addaudithook(look)
 """
-LINES = """enqueue -c true --id a
-enqueue-many {jobs}
+VERBS = """import sys
+from queuectl.cli import main
+for line in sys.argv[1:]:
+    code = main(line.split())
+    assert code in (0, 1, 3), (line, code)
+    print(f"{line}: {code}", file=sys.stderr)
+"""
+LINES = """config set max-retries 1
+enqueue -c true --id a
+enqueue-many {there}/jobs
+map echo-{{a}} {there}/rows.csv
 list
 worker --drain -c 2
 logs a
 dlq retry --all
 failures
 doctor
+report {there}/report.md
 prune --older-than 1d --dry-run
 delete a"""
 
@@ -154,9 +164,17 @@ def watched(place, tmp_path, *words):
 def test_no_verb_and_no_worker_opens_the_databases_file_in_python(place, tmp_path):
     """Every opening by Python code of a process is seen by its audit hook; those of SQLite's own library are not."""
     (tmp_path / "jobs").write_text("true\nfalse\n")
-    for line in LINES.format(jobs=tmp_path / "jobs").splitlines():
-        done = watched(place, tmp_path, "-m", "queuectl", *line.split())
-        assert done.returncode in (0, 1, 3) and "Traceback" not in done.stderr, (line, done)
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    before, after = (
+        part.strip().splitlines() for part in LINES.format(there=tmp_path).split("worker --drain -c 2")
+    )
+    for lines in (before, None, after):
+        if lines is None:
+            done = watched(place, tmp_path, "-m", "queuectl", "worker", "--drain", "-c", "2")
+        else:
+            done = watched(place, tmp_path, "-c", VERBS, *lines)
+            assert [line for line in lines if f"{line}: " not in done.stderr] == [], done
+        assert done.returncode == 0 and "Traceback" not in done.stderr, (lines, done)
     assert not (tmp_path / "told").exists(), (tmp_path / "told").read_text()
     assert job_processes(place) == []
 

@@ -70,28 +70,31 @@ def test_every_connection_is_durable_and_leaves_checkpoints_to_us(q):
     assert one("pragma foreign_keys") == [(1,)]
 
 
-def _first_start(path, barrier, answers):
-    barrier.wait()
-    try:
-        queue = Queue(path)
-        queue.enqueue("true")
-        answers.put("ok")
-    except BaseException as e:
-        answers.put(repr(e))
+def _first_starts(paths, barrier, answers):
+    for path in paths:
+        barrier.wait(60)
+        try:
+            queue = Queue(path)
+            queue.enqueue("true")
+            queue.close()
+            answers.put("ok")
+        except BaseException as e:
+            answers.put(repr(e))
 
 
 @pytest.mark.sized
 def test_many_first_starts_make_one_schema(tmp_path):
-    many = size(8, 16)
-    for n in range(size(2, 50)):
-        path = str(tmp_path / f"d{n}" / "queue.db")
-        barrier, answers = SPAWN.Barrier(many), SPAWN.Queue()
-        starters = [SPAWN.Process(target=_first_start, args=(path, barrier, answers)) for _ in range(many)]
-        for s in starters:
-            s.start()
-        assert [answers.get(timeout=60) for _ in starters] == ["ok"] * many
-        for s in starters:
-            s.join()
+    """The processes are there already and start together, so that they meet more closely than new ones would."""
+    many, rounds = size(8, 16), size(15, 50)
+    paths = [str(tmp_path / f"d{n}" / "queue.db") for n in range(rounds)]
+    barrier, answers = SPAWN.Barrier(many), SPAWN.Queue()
+    starters = [SPAWN.Process(target=_first_starts, args=(paths, barrier, answers)) for _ in range(many)]
+    for s in starters:
+        s.start()
+    assert [answers.get(timeout=60) for _ in range(many * rounds)] == ["ok"] * many * rounds
+    for s in starters:
+        s.join()
+    for path in paths:
         with Queue(path)._store.connection.write() as sql:
             assert sql.execute("select count(*) from jobs").fetchone() == (many,)
             assert sql.execute("select count(*) from _sqlite_migrations").fetchone() == (1,)
