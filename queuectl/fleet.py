@@ -1,7 +1,7 @@
 """The fleet: runners as processes — supervised in the foreground, started in the background, listed and stopped.
 
 The supervisor holds no connection and no truth: it forks a keeper, which forks the runner; when the runner dies the keeper kills whatever it
-adopted from it, and the supervisor starts the next, which recovers the jobs. It tells a frozen runner by the board.
+adopted from it, and the supervisor starts the next, which recovers the jobs at once, and rests before it claims any when many have died in a row. It tells a frozen runner by the board.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from queuectl import keeper, processes
 from queuectl.board import Board
 from queuectl.errors import WorkerStartFailed
 from queuectl.model import Worker
-from queuectl.records import replace
+from queuectl.records import record, replace
 from queuectl.runner import Options, serve
 from queuectl.store import Store
 from queuectl.store.jobs import new_id
@@ -27,7 +27,16 @@ from queuectl.store.jobs import new_id
 if TYPE_CHECKING:
     import subprocess
 
-RESTART_S = (0.0, 0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # pause before the n-th restart in a row
+REST_S = (
+    0.0,
+    0.0,
+    0.1,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+)  # after the n-th death in a row, in which the next runner claims nothing
+RESTART_S = 0.5  # at most, before a runner follows one that died while it rested; what it held before that has been given back
 HOOKS_S = 2.0  # for the hooks of what died with a runner that was told to stop
 CALM_S = 10.0  # a runner that lived this long starts the row anew
 SCRUBBED = (
@@ -40,6 +49,23 @@ SCRUBBED = (
     "MPLBACKEND",
     "PYDEVD_USE_FRAME_EVAL",
 )
+
+
+@record
+class _Heir:
+    """A runner that is to be started.
+
+    Attributes:
+        at: when, monotonic seconds.
+        predecessor: id of the dead runner that it follows.
+        started: the (seq, run) that this one had started.
+        rest_s: how long it is to claim nothing, seconds.
+    """
+
+    at: float
+    predecessor: str
+    started: frozenset[tuple[int, int]]
+    rest_s: float
 
 
 class Supervisor:
@@ -58,6 +84,8 @@ class Supervisor:
         self.stops = 0
         self.exit_code = 0
         self.failures = 0  # deaths of runners in a row
+        self.rested = 0.0  # when the runner has rested, or had, monotonic
+        self.heir: _Heir | None = None  # the runner that is to be started next
 
     def run(self) -> int:
         """Supervise until the runner ends by itself; return the exit code."""
@@ -72,14 +100,18 @@ class Supervisor:
         )  # inherited: a nudge must not kill a runner that is just starting
         self._start()
         tick = min(5.0, self.lease_ms / 4000)
-        while self.runner or self.solos:
+        while self.runner or self.solos or self.heir:
             busy = self.runner and self.board.lent()
-            select.select([reader], [], [], min(tick, 0.05) if busy else tick)
+            wait = min(tick, 0.05) if busy else tick
+            if self.heir:
+                wait = max(0.0, min(wait, self.heir.at - time.monotonic()))
+            select.select([reader], [], [], wait)
             try:
                 os.read(reader, 4096)
             except BlockingIOError:
                 pass
             self._reap()
+            self._start_heir()
             self._watch()
             while self.runner and not self.stops and self.board.solos_wanted() > 0:
                 self._start_solo()
@@ -87,16 +119,24 @@ class Supervisor:
 
     # --- starting ---
 
-    def _start(
-        self, predecessor: str | None = None, started: frozenset[tuple[int, int]] | None = None
-    ) -> None:
+    def _start(self, **history: Any) -> None:
         self.runner_id = new_id()
         self.board.clear()
         self.board.beat()
         self.born = time.monotonic()
-        self.runner = self._fork(
-            self.o, self.board, id=self.runner_id, predecessor=predecessor, started=started
-        )
+        self.rested = self.born + history.get("rest_s", 0.0)
+        self.runner = self._fork(self.o, self.board, id=self.runner_id, **history)
+
+    def _start_heir(self) -> None:
+        """Start the runner that follows a dead one, when it is time."""
+        if not self.heir:
+            return
+        if self.stops:
+            self.heir = None
+            self._recover_and_leave()
+        elif time.monotonic() >= self.heir.at:
+            heir, self.heir = self.heir, None
+            self._start(predecessor=heir.predecessor, started=heir.started, rest_s=heir.rest_s)
 
     def _start_solo(self) -> None:
         self.board.solo_born()
@@ -164,9 +204,12 @@ class Supervisor:
         if self.stops:
             self._recover_and_leave()
             return
-        self.failures = self.failures + 1 if time.monotonic() - self.born < CALM_S else 1
-        time.sleep(RESTART_S[min(self.failures, len(RESTART_S)) - 1])
-        self._start(predecessor=dead, started=started)
+        now = time.monotonic()
+        self.failures = self.failures + 1 if now - self.born < CALM_S else 1
+        rest = REST_S[min(self.failures, len(REST_S)) - 1]
+        # At once, for it recovers the jobs of the dead one. Only who died without having claimed a job is followed a little later.
+        pause = min(rest, RESTART_S) if now < self.rested else 0.0
+        self.heir = _Heir(now + pause, dead, started, rest)
 
     def _recover_and_leave(self) -> None:
         """The runner was killed while it stopped: what it held is given back before we go."""

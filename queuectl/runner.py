@@ -71,6 +71,7 @@ class Pulse:
     beat: float = 0.0
     peers: float = 0.0
     solo: float = 0.0
+    rested: float = 0.0  # to come: until then nothing is claimed
 
 
 class Runner:
@@ -83,6 +84,7 @@ class Runner:
         predecessor: that runner's id.
         id: our own id; a random one when None.
         supervisor: the supervisor's pid; 0 when nobody starts companions.
+        rest_s: seconds in which we claim nothing, because the runners before us died soon after their starts.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Runner:
         predecessor: str | None = None,
         id: str | None = None,
         supervisor: int = 0,
+        rest_s: float = 0.0,
     ) -> None:
         self.o, self.board = options, board
         self.id = id or new_id()
@@ -105,7 +108,7 @@ class Runner:
         self.boot = processes.boot_id()
         self.orders = Orders(self.store, id=self.id, workers=self.workers)
         self.pace = Pace()
-        self.pulse = Pulse()
+        self.pulse = Pulse(rested=time.monotonic() + rest_s)
         self.tally = {w: [0, 0] for w in self.workers}
         self.unsettled: list[Done] = []
         self.stranded: list[Claimed] = []  # claimed ahead, taken back from the executor, not yet given back
@@ -281,6 +284,8 @@ class Runner:
             due.append(tend)
         if self.has_peers:
             due.append(self.pulse.peers + PEERS_S - now)
+        if now < self.pulse.rested:
+            due.append(self.pulse.rested - now)
         if self.orders.stop_at is not None:
             due.append(self.orders.stop_at - now)
         if (space := self.space.next_look_s(now=now)) is not None:
@@ -522,7 +527,7 @@ class Runner:
     def wanted(self) -> int:
         """Return how many jobs to claim."""
         e = self.executor
-        if self.orders.stopping is not None or self.space.is_short:
+        if self.orders.stopping is not None or self.space.is_short or time.monotonic() < self.pulse.rested:
             return 0
         slots = e.capacity - (0 if self.o.solo else self.board.lent())
         if self.o.solo:

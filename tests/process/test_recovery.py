@@ -3,13 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from harness import await_true, job_processes, runner_pid
 
-from queuectl import keeper, processes
+from queuectl import fleet, keeper, processes
 from queuectl.model import State
 
 pytestmark = pytest.mark.process
@@ -86,6 +87,61 @@ def test_a_killed_keeper_takes_its_runner_along_and_the_supervisor_starts_both_a
     child = int((tmp_path / "pid").read_text())
     assert child not in processes.table()
     assert [r.outcome for r in q.show(job.id).runs] == ["lost", "ok"]
+
+
+RESTS = """
+import sys
+from queuectl import fleet
+fleet.REST_S = (0, 0, 0, 600)  # whatever follows the fourth death in a row
+from queuectl.__main__ import run
+sys.argv = ["queuectl", "worker", "--db", *sys.argv[1:]]
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_jobs_of_a_killed_runner_wait_for_no_pause_however_many_died_before(q, again):
+    """The next runner is there at once and recovers them; it is its claims that wait."""
+    jobs = [q.enqueue("sleep 1000") for _ in range(4)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    worker = subprocess.Popen(
+        [sys.executable, "-c", RESTS, q.path, "-s", "1"], env=env, start_new_session=True
+    )
+    try:
+        for job in jobs:
+            await_true(lambda job=job: running(q, job), what="the job's start")
+            os.kill(runner_pid(q), signal.SIGKILL)
+            await_true(lambda job=job: q.show(job.id).job.state is State.PENDING, what="the requeue")
+            assert not [r for r in q.show(job.id).runs if r.outcome != "lost"]
+        if again:  # one that dies while it rests is followed too, and holds nothing up
+            rests = runner_pid(q)
+            os.kill(rests, signal.SIGKILL)
+            await_true(lambda: q.workers() and q.workers()[0].pid != rests, what="the next runner")
+        assert [q.show(j.id).job.state for j in jobs] == [State.PENDING] * 4
+        assert job_processes(q.path) == []
+        worker.terminate()
+        assert worker.wait(20) == 0
+        assert q.workers() == []
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def running(queue, job):
+    """Whether a job has been started: its processes carry its mark."""
+    mark = f"QUEUECTL_JOB_ID={job.id}"
+    return any(processes.is_marked(pid, mark) for pid in job_processes(queue.path))
+
+
+def test_a_worker_that_is_stopped_between_two_runners_starts_none(q, monkeypatch):
+    supervisor = fleet.Supervisor(fleet.Options(q.path), lease_ms=30_000)
+    left = []
+    monkeypatch.setattr(supervisor, "_recover_and_leave", lambda: left.append(True))
+    monkeypatch.setattr(supervisor, "_start", lambda **_: pytest.fail("a runner was started"))
+    supervisor.heir = fleet._Heir(time.monotonic() - 1, "r1", frozenset(), 0.0)
+    supervisor.stops = 1
+    supervisor._start_heir()
+    assert (left, supervisor.heir) == ([True], None)
 
 
 def wiped(number):
