@@ -28,7 +28,7 @@ class Watch:
         self.handle: int | None = None
         self._path = path
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Begin to watch."""
         libc = ctypes.CDLL(None, use_errno=True)
         try:
@@ -83,7 +83,7 @@ class Alarm:
 
     def _listen(self) -> None:
         self._late = False
-        self._watch.open()
+        self._watch.start()
         if self._watch.handle is not None:
             self._poller.register(self._watch.handle, select.EPOLLIN)
         self._listening = True
