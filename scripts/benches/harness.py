@@ -184,15 +184,14 @@ def worker(database: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         child.stdout.close()
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found, todo = [], [pid]
-    while todo:
-        one = todo.pop()
-        found.append(one)
-        for task in Path(f"/proc/{one}/task").glob("*"):
+def tree(pid: int, *, depth: int = 1000) -> list[int]:
+    """A process and all below it, down to its children's children's … (`depth` times)."""
+    found = [pid]
+    if depth:
+        for task in Path(f"/proc/{pid}/task").glob("*"):
             with contextlib.suppress(OSError):
-                todo += map(int, (task / "children").read_text().split())
+                for child in map(int, (task / "children").read_text().split()):
+                    found += tree(child, depth=depth - 1)
     return found
 
 

@@ -10,20 +10,21 @@ from pathlib import Path
 from benches.harness import QUEUECTL, Row, Sizes, amount, commands, folder, run, tree, worker
 
 
-def _pss(pid: int, skip: set[str]) -> float:
-    """MiB of queuectl's own processes below pid; jobs are not counted."""
+def _pss(supervisor: int) -> float:
+    """MiB of a supervisor, its keepers and their runners.
+
+    What is below a runner is a job, or about to be: until its exec a new one has the runner's name and memory, which would be counted again.
+    """
     total = 0
-    for one in tree(pid):
+    for one in tree(supervisor, depth=2):
         with contextlib.suppress(OSError, IndexError, ValueError):
-            if Path(f"/proc/{one}/comm").read_text().strip() in skip:
-                continue
             text = Path(f"/proc/{one}/smaps_rollup").read_text()
             total += int(text.split("\nPss:")[1].split()[0])
     return total / 1024
 
 
 class Sampler(threading.Thread):
-    """Remembers the most memory a process tree had while it runs."""
+    """Remembers the most memory that a worker's own processes had while it runs."""
 
     def __init__(self, pid: int) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         """Sample until told to end."""
         while not self.ended.wait(0.02):
-            self.peak = max(self.peak, _pss(self.pid, {"sh", "true"}))
+            self.peak = max(self.peak, _pss(self.pid))
 
 
 def measure(sizes: Sizes) -> list[Row]:
