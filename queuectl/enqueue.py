@@ -194,9 +194,9 @@ class Enqueuer:
         return found
 
     def add(
-        self, specs: Iterable[Mapping[str, Any]], *, batch: str | None = None, actor: str = "python"
+        self, specs: Iterable[str | Mapping[str, Any]], *, batch: str | None = None, actor: str = "python"
     ) -> Sequence[Job]:
-        """Enqueue all specs in one transaction, or none; return the jobs.
+        """Enqueue all specs (fields, or a command alone) in one transaction, or none; return the jobs.
 
         A spec whose unique key is held and whose on-conflict is skip gets the holder, as a `HeldJob`.
 
@@ -209,7 +209,8 @@ class Enqueuer:
             return self._add_bare(commands, batch=batch, actor=actor)
         now, rows = processes.now_ms(), []
         plain: dict[str, Any] | None = None  # the row of a bare command: others differ from it in two columns
-        for n, spec in enumerate(specs, 1):
+        for n, given in enumerate(specs, 1):
+            spec = {"command": given} if isinstance(given, str) else given
             try:
                 if len(spec) != 1 or "command" not in spec:
                     rows.append(self.row(spec, now_ms=now, batch=batch, actor=actor))
@@ -308,12 +309,14 @@ class Enqueuer:
         return self.store.jobs.holder(row["unique_key"])
 
 
-def _bare(specs: Sequence[Mapping[str, Any]]) -> list[str] | None:
+def _bare(specs: Sequence[str | Mapping[str, Any]]) -> Sequence[str] | None:
     """Return the commands of specs that say nothing else, or None: then each is looked at by itself, were it only to say what is wrong."""
     try:
-        if max(map(len, specs)) > 1:
-            return None
-        commands = [spec["command"] for spec in specs]
+        commands: Sequence[Any] = specs
+        if set(map(type, specs)) != {str}:
+            if any(len(s) > 1 for s in specs if not isinstance(s, str)):
+                return None
+            commands = [s if isinstance(s, str) else s["command"] for s in specs]
         together = "\n".join(commands)
         together.encode()
     except (KeyError, TypeError, UnicodeEncodeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from queuectl import place
@@ -14,8 +14,8 @@ from queuectl.errors import InvalidValue, expected
 LINE_MAX = 1_000_000
 
 
-def specs(source: Any) -> list[dict[str, Any]]:
-    """Return the specs of a file's lines, of standard input (`-`) or of an iterable.
+def specs(source: Any) -> Sequence[str | dict[str, Any]]:
+    """Return the specs of a file's lines, of standard input (`-`) or of an iterable; what is a command alone may stay one.
 
     Raises:
         InvalidValue: a line or an item is not understood; its number is in the message.
@@ -24,7 +24,10 @@ def specs(source: Any) -> list[dict[str, Any]]:
         return [s for n, line in enumerate(_lines(os.fspath(source)), 1) if (s := _spec_of_line(line, n))]
     if not isinstance(source, Iterable) or isinstance(source, (bytes, Mapping)):
         raise expected("source", "a file, or an iterable of commands and mappings", source)
-    return [{"command": i} if type(i) is str else _spec_of_item(i, n) for n, i in enumerate(source, 1)]
+    items = list(source)
+    if set(map(type, items)) == {str}:  # a hundred thousand commands need no mapping each
+        return items
+    return [_spec_of_item(i, n) for n, i in enumerate(items, 1)]
 
 
 def _spec_of_item(item: Any, n: int) -> dict[str, Any]:

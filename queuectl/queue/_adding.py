@@ -15,6 +15,8 @@ Step = str | Mapping[str, Any]
 if TYPE_CHECKING:
     from queuectl.progress import Bar
 
+_TOLD_AT_ONCE = 1000  # jobs between two words to the bar
+
 
 class AddedJobs(Sequence[Job]):
     """Jobs just enqueued, in their order; the command line says how many instead of listing them.
@@ -167,9 +169,10 @@ def _linked(step: Step, waits: Any, on_dep_fail: str | None) -> dict[str, Any]:
     return spec
 
 
-def _telling(found: Sequence[Mapping[str, Any]], bar: Bar) -> Iterator[Mapping[str, Any]]:
+def _telling(found: Sequence[Step], bar: Bar) -> Iterator[Step]:
     """Yield the specs while the bar goes along with them."""
-    for spec in found:
-        yield spec
-        bar.update()
+    for start in range(0, len(found), _TOLD_AT_ONCE):
+        piece = found[start : start + _TOLD_AT_ONCE]
+        yield from piece
+        bar.update(len(piece))
     bar.to(len(found), "writing")

@@ -190,3 +190,17 @@ def test_one_of_several_workers_can_be_stopped_and_its_row_goes_with_it(q, start
     job = q.enqueue("true")
     await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="a job of the worker that is left")
     assert q.show(job.id).runs[0].worker_id == second
+
+
+def test_a_draining_worker_hears_of_a_job_while_it_waits_for_a_long_one(q, start):
+    """It begins to listen late: what comes before it does, and after, must reach it all the same."""
+    blocker = q.enqueue("while [ ! -e go ]; do sleep 0.05; done", cwd=os.path.dirname(q.path))
+    draining = start("-c", "2", "--drain", "-s", "600")
+    await_true(lambda: q.show(blocker.id).job.state is State.PROCESSING, 20, "the long job")
+    for n in range(4):
+        job = q.enqueue(f"echo {n}")
+        await_true(lambda job=job: q.show(job.id).job.state is State.COMPLETED, 20, f"job {n}")
+        time.sleep(0.06)  # so that some come before it listens and some after
+    assert q.show(blocker.id).job.state is State.PROCESSING
+    open(os.path.join(os.path.dirname(q.path), "go"), "w").close()
+    assert draining.wait(30) == 0
