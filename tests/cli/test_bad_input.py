@@ -215,6 +215,7 @@ def test_ctrl_c_ends_a_wait_with_130_and_leaves_the_job(database: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it in the background
     )
     assert waiting.stdout is not None and waiting.stdout.readline() == "\n"
     await_true(lambda: str(database) in opened_by(waiting.pid), what="the wait")

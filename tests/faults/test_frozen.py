@@ -1,5 +1,6 @@
 """Workers that are frozen, starved or thought dead: they are put down before their jobs run again, or left alone."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -52,12 +53,19 @@ def test_a_frozen_runner_whose_supervisor_is_frozen_too_is_put_down_by_another(q
     supervisor = start("-s", "1")
     await_true(lambda: len(job_processes(q.path)) >= 2, what="the job's tree")
     frozen = runner_pid(q)
-    for pid in (supervisor.pid, *between(frozen, supervisor.pid), frozen):
+    ticks = processes.start_ticks(frozen)
+    stopped = (supervisor.pid, *between(frozen, supervisor.pid), frozen)
+    for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    start("-s", "0.3")
-    await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="the second run")
-    assert marks() == ["start", "start"]
-    assert not processes.is_alive(frozen, processes.start_ticks(frozen))
+    try:
+        start("-s", "0.3")
+        await_true(lambda: q.show(job.id).job.state is State.COMPLETED, what="the second run")
+        assert marks() == ["start", "start"]
+        assert not processes.is_alive(frozen, ticks)
+    finally:
+        for pid in stopped[:-1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def between(pid, ancestor):
