@@ -82,7 +82,7 @@ def test_writers_that_checkpoint_all_the_time_lose_nothing(place):
     first = Queue(place)
     first.status()
     answers = SPAWN.Queue()
-    writers = [SPAWN.Process(target=_write, args=(str(place), size(2, 60), answers)) for _ in range(3)]
+    writers = [SPAWN.Process(target=_write, args=(str(place), size(1, 60), answers)) for _ in range(3)]
     for w in writers:
         w.start()
     told = [i for _ in writers for i in answers.get(timeout=120)]

@@ -164,7 +164,7 @@ def ended(job):
 
 @pytest.mark.sized
 def test_a_starved_runner_that_waits_for_the_lock_is_left_alone(q, start):
-    held_s, rounds = size(3, 10), size(1, 6)
+    held_s, rounds = size(2.2, 10), size(1, 6)
     q.config.set("lease", "1")
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:
@@ -175,7 +175,7 @@ def test_a_starved_runner_that_waits_for_the_lock_is_left_alone(q, start):
             await_true(lambda j=job: q.show(j.id).job.state is State.PROCESSING, what="the job")
             store = Store(q.path)
             with store.write():
-                # Several leases: the runner can write neither a heartbeat nor that the job has ended.
+                # More than two leases: the runner can write neither a heartbeat nor that the job has ended.
                 threading.Event().wait(held_s)
             store.close()
             await_true(lambda j=job: q.show(j.id).job.state is State.COMPLETED, what="the end of the job")
