@@ -6,13 +6,14 @@ adopted from it, and the supervisor starts the next, which recovers the jobs at 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import keeper, processes
@@ -38,6 +39,7 @@ REST_S = (
 )  # after the n-th death in a row, in which the next runner claims nothing
 RESTART_S = 0.5  # at most, before a runner follows one that died while it rested; what it held before that has been given back
 HOOKS_S = 2.0  # for the hooks of what died with a runner that was told to stop
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 CALM_S = 10.0  # a runner that lived this long starts the row anew
 SCRUBBED = (
     "FORCE_COLOR",
@@ -92,13 +94,14 @@ class Supervisor:
         processes.require_linux()
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(
             signal.SIGUSR1, signal.SIG_IGN
         )  # inherited: a nudge must not kill a runner that is just starting
-        self._start()
+        with _stops_held():
+            for number in STOPS:
+                signal.signal(number, self._on_stop)
+            self._start()
         tick = min(5.0, self.lease_ms / 4000)
         while self.runner or self.solos or self.heir:
             busy = self.runner and self.board.lent()
@@ -131,18 +134,21 @@ class Supervisor:
         """Start the runner that follows a dead one, when it is time."""
         if not self.heir:
             return
-        if self.stops:
-            self.heir = None
-            self._recover_and_leave()
-        elif time.monotonic() >= self.heir.at:
-            heir, self.heir = self.heir, None
-            self._start(predecessor=heir.predecessor, started=heir.started, rest_s=heir.rest_s)
+        with _stops_held():
+            if not self.stops:
+                if time.monotonic() >= self.heir.at:
+                    heir, self.heir = self.heir, None
+                    self._start(predecessor=heir.predecessor, started=heir.started, rest_s=heir.rest_s)
+                return
+        self.heir = None
+        self._recover_and_leave()
 
     def _start_solo(self) -> None:
         self.board.solo_born()
         board = Board(1)
-        pid = self._fork(replace(self.o, count=1, limit=None, drain=False, solo=True), board, id=new_id())
-        self.solos[pid] = board
+        with _stops_held():
+            pid = self._fork(replace(self.o, count=1, limit=None, drain=False, solo=True), board, id=new_id())
+            self.solos[pid] = board
 
     def _fork(self, options: Options, board: Board, **history: Any) -> int:
         me = os.getpid()
@@ -238,6 +244,19 @@ class Supervisor:
         while pid and processes.is_alive(pid, start) and time.monotonic() < deadline:
             os.kill(pid, signal.SIGKILL)
             time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def _stops_held() -> Iterator[None]:
+    """Take signals to stop only at the end of the block: one that came between the fork of a runner and the note of its pid would not reach it.
+
+    Those that are forked in it let the signals in when they can heed them.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def _guarded(options: Options, board: Board, **history: Any) -> int:

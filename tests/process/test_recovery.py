@@ -144,6 +144,27 @@ def test_a_worker_that_is_stopped_between_two_runners_starts_none(q, monkeypatch
     assert (left, supervisor.heir) == ([True], None)
 
 
+def test_a_stop_reaches_a_runner_that_is_forked_at_that_moment(q, monkeypatch):
+    supervisor = fleet.Supervisor(fleet.Options(q.path), lease_ms=30_000)
+    runner = subprocess.Popen(["sleep", "1000"])
+
+    def fork(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return runner.pid
+
+    monkeypatch.setattr(supervisor, "_fork", fork)
+    supervisor.heir = fleet._Heir(time.monotonic() - 1, "r1", frozenset(), 0.0)
+    before = signal.signal(signal.SIGTERM, supervisor._on_stop)
+    try:
+        supervisor._start_heir()
+        assert supervisor.stops == 1
+        assert runner.wait(10) == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        runner.kill()
+        runner.wait()
+
+
 def wiped(number):
     """Pids of `sleep <number>`, found by what they run: they carry no cookie."""
     return [
