@@ -1,6 +1,7 @@
 """The table of faults tells the truth: every test it names exists, and every fault has one or says in plain words why not."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def rows():
     return {number: (promise, tests) for number, _, promise, tests in found}
 
 
+@functools.cache
 def functions(path):
     return {
         n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)
