@@ -352,12 +352,10 @@ def config(store: Store) -> Data:
 
 
 def _kind(item: settings.Setting) -> str:
-    if item.name in ("keep-children",):
-        return "flag"
-    if item.name in ("on-dep-fail",):
+    if item.name == "keep-children":
+        return "no|yes"
+    if item.name == "on-dep-fail":
         return "block|cancel|run"
-    if isinstance(item.default, bool):
-        return "flag"
     if isinstance(item.default, int) and item.name in ("max-retries", "priority", "max-interruptions"):
         return "whole"
     if item.name.startswith("on-") or item.name in ("retry-on", "no-retry-on", "cause-rules"):

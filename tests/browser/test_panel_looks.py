@@ -108,6 +108,12 @@ def test_every_tab_is_accessible_and_fits(
             panel.get_by_label("Output").get_by_text("OutOfMemoryError").wait_for()
         if name == "failures":
             panel.get_by_label("Example output").get_by_text("OutOfMemoryError").wait_for()
+        if name == "config":
+            panel.get_by_label("keep-children", exact=True).wait_for()
+            assert panel.get_by_label("keep-children", exact=True).input_value() == "no"
+            assert not panel.get_by_role("button", name="Save").filter(visible=True).count(), (
+                "nothing was edited"
+            )
         panel.screenshot(path=SHOTS / f"{name}-{theme}-{width}.png")
         assert axe() == [], name
         assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), f"{name} is wider than the panel"

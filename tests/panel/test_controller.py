@@ -395,3 +395,17 @@ def test_times_are_spread_over_columns() -> None:
 )
 def test_a_command_has_a_short_name(command: str, name: str) -> None:
     assert reads.program(command) == name
+
+
+def test_a_setting_with_a_choice_shows_one_of_its_choices(control, ask):
+    for word in ("yes", "no"):
+        ask("config", key="keep-children", value=word)
+        ask("view", patch={"tab": "config"})
+        chosen = {
+            r["key"]: (r["kind"].split("|"), r["value"], r["default"])
+            for r in control.body["settings"]
+            if "|" in r["kind"]
+        }
+        assert set(chosen) == {"keep-children", "on-dep-fail"}
+        assert all({value, default} <= set(kinds) for kinds, value, default in chosen.values())
+        assert chosen["keep-children"][1] == word

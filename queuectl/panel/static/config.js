@@ -34,9 +34,9 @@ export function makeConfig(ctx) {
 
 function makeSetting(ctx, item) {
   const id = `${ctx.id}-set-${item.key}`;
-  const choices = item.kind === "flag" ? ["0", "1"] : item.kind.includes("|") ? item.kind.split("|") : null;
+  const choices = item.kind.includes("|") ? item.kind.split("|") : null;
   const input = choices
-    ? h("select", { class: "qp-select", id, "aria-describedby": id + "-help", on: { change: save } }, choices.map((c) => h("option", { value: c, text: item.kind === "flag" ? { 0: "no", 1: "yes" }[c] : c })))
+    ? h("select", { class: "qp-select", id, "aria-describedby": id + "-help", on: { change: save } }, choices.map((c) => h("option", { value: c, text: c })))
     : h("input", { type: item.kind === "whole" ? "number" : "text", class: item.kind === "line" ? "qp-input qp-long" : "qp-input", id, spellcheck: "false", "aria-describedby": id + "-help", on: { input: dirty }, key: (e) => { if (e.key === "Enter") save(); else if (e.key === "Escape") { input.value = now.value; dirty(); } else return false; return true; } });
   const saveButton = button("Save", save, { class: "qp-btn qp-small qp-primary", hidden: true });
   const reset = button("Reset", () => { input.value = now.default; save(); }, { class: "qp-btn qp-small", "aria-label": `Reset ${item.key} to ${item.default}` });
