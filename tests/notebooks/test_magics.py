@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from queuectl.answers import ActionResult
 from queuectl.errors import InvalidValue, JobNotFound
 from queuectl.model import Job, JobList
+from queuectl.queue._adding import AddedJobs
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_the_cell_is_the_command_byte_for_byte(run, q):
 
 def test_many_makes_each_line_a_command_all_or_none(run, q):
     jobs = run("%%enqueue --many --tag batch\necho 1\n\n  echo '{2}'  \n{ echo 3; }")
-    assert isinstance(jobs, JobList) and [j.command for j in jobs] == [
+    assert isinstance(jobs, AddedJobs) and [j.command for j in jobs] == [
         "echo 1",
         "  echo '{2}'  ",
         "{ echo 3; }",
