@@ -226,7 +226,7 @@ text = st.text(max_size=20) | st.sampled_from(["-s", "--limit", "--queue", "--dr
 
 @pytest.mark.sized
 @settings(
-    max_examples=size(400, 10_000),
+    max_examples=size(200, 10_000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -247,7 +247,7 @@ def test_no_words_make_a_traceback_or_an_unknown_exit_code(
 
 @pytest.mark.sized
 @settings(
-    max_examples=size(400, 10_000),
+    max_examples=size(200, 10_000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -36,7 +36,7 @@ KEEPER = functions(Keeper)
 
 
 @pytest.mark.sized
-@settings(max_examples=size(3000, 10_000), deadline=None)
+@settings(max_examples=size(1000, 10_000), deadline=None)
 @given(NASTY, st.lists(NASTY, max_size=3), st.integers(-(2**63), 2**63 - 1))
 @example("--name='x'", ["--", "-"], 0)
 def test_text_survives_words_fire_and_back(text: str, words: list[str], number: int) -> None:

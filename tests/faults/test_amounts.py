@@ -57,7 +57,7 @@ class Disk(threading.Thread):
 def test_endless_output_fills_neither_memory_nor_disk(q, start):
     slots = 4
     q.config.set("output-cap", "1M")
-    jobs = [q.enqueue("yes", timeout=size(1.5, 5), kill_after=0.2, max_retries=1) for _ in range(slots)]
+    jobs = [q.enqueue("yes", timeout=size(1, 5), kill_after=0.2, max_retries=1) for _ in range(slots)]
     start("-c", slots, "-s", "1")
     runner = runner_pid(q)
     with Disk(Path(q.path).parent / "logs") as disk:
@@ -85,7 +85,7 @@ def test_endless_output_fills_neither_memory_nor_disk(q, start):
 def test_a_burst_of_output_after_a_silence_is_counted_and_cut_to_its_cap(q, start):
     large = size(512, 2048) * MIB
     q.config.set("output-cap", "1M")
-    job = q.enqueue(f"sleep 1; printf begin; head -c {large} /dev/zero; printf end")
+    job = q.enqueue(f"sleep 0.5; printf begin; head -c {large} /dev/zero; printf end")
     start("-s", "1")
     runner = runner_pid(q)
     with Disk(Path(q.path).parent / "logs") as disk:

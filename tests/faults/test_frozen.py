@@ -164,7 +164,7 @@ def ended(job):
 
 @pytest.mark.sized
 def test_a_starved_runner_that_waits_for_the_lock_is_left_alone(q, start):
-    held_s, rounds = size(2.2, 10), size(1, 6)
+    held_s, rounds = size(1.6, 10), size(1, 6)
     q.config.set("lease", "1")
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:

@@ -194,7 +194,7 @@ def test_a_batch_whose_process_is_killed_is_there_whole_or_not_at_all(tmp_path):
 
     q.status()
     statements = statements_of(lambda: Queue(tmp_path / "other" / "queue.db").enqueue_many(["true"] * 1000))
-    for n in range(size(12, 100)):
+    for n in range(size(8, 100)):
         # Near the beginning, anywhere, and around the commit in turn.
         first, last = ((1, 40), (1, statements), (statements - 5, statements + 20))[n % 3]
         killed = in_child(add, kill_at=rng.randint(first, last))

@@ -59,7 +59,7 @@ def test_time_limits_hold_while_another_program_holds_the_write_lock(
     short = f"echo > {tmp_path}/up; while test ! -e {tmp_path}/go; do sleep 0.02; done"
     queue.enqueue(short)
     late = queue.enqueue(
-        "trap '' TERM; sleep 1000 & wait; wait; sleep 1000", timeout=2, kill_after=0.3, max_retries=1
+        "trap '' TERM; sleep 1000 & wait; wait; sleep 1000", timeout=1.5, kill_after=0.3, max_retries=1
     )
     start("-c", "2", "-s", "1")
     await_true(lambda: len(job_processes(place)) >= 3 and (tmp_path / "up").exists(), what="both jobs")
