@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 # Loaded when first asked for, so that `import queuectl` costs nothing.
 _PLACES = {
     "Queue": "queue",
-    "Cause": "model",
+    "Cause": "answers",
     "Job": "model",
     "Run": "model",
     "State": "model",
