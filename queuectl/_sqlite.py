@@ -191,7 +191,7 @@ class Connection:
         self._begin()
         try:
             yield self.sql
-            self._commit()
+            self._patiently("commit")
         except BaseException as e:
             if self.sql.in_transaction:
                 self.sql.execute("rollback")
@@ -227,24 +227,19 @@ class Connection:
                 self.sql.execute("rollback")
 
     def _begin(self) -> None:
-        patience = _Patience(self.path, self.waiting)
-        while True:
-            try:
-                self.sql.execute("begin immediate")
-                return
-            except sqlite3.OperationalError as e:
-                if not _is_busy(e):
-                    raise self.fault(e) from e
-                patience.wait()
+        try:
+            self._patiently("begin immediate")
+        except sqlite3.OperationalError as e:
+            raise self.fault(e) from e
 
-    def _commit(self) -> None:
+    def _patiently(self, statement: str) -> None:
+        """Begin, or commit: with the rollback journal a commit waits for those who read, and the transaction stays open meanwhile."""
         patience = _Patience(self.path, self.waiting)
         while True:
             try:
-                self.sql.execute("commit")
+                self.sql.execute(statement)
                 return
             except sqlite3.OperationalError as e:
-                # With the rollback journal a commit waits for those who read; the transaction stays open meanwhile.
                 if not _is_busy(e):
                     raise
                 patience.wait()
