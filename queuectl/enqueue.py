@@ -40,7 +40,9 @@ class Enqueuer:
         self.store = store
         self._version = -1
         self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
-        self._bare: tuple[Any, dict[str, Any]] | None = None  # the last bare command's defaults and row
+        self._bare: tuple[Any, str, dict[str, Any]] | None = (
+            None  # the last bare command's defaults, actor and row
+        )
 
     def forget(self) -> None:
         """Look the defaults up again next time."""
@@ -88,11 +90,12 @@ class Enqueuer:
         queue = "default" if spec.get("queue") is None else v.ident("queue", spec["queue"])
         defaults, origins = self._defaults_for(queue), {}
         is_bare = len(spec) == 1
-        if is_bare and self._bare is not None and self._bare[0] is defaults:
-            # Enqueued one by one, bare commands differ in these alone.
+        if is_bare and self._bare is not None and self._bare[0] is defaults and self._bare[1] == actor:
+            # Bare commands differ in these alone.
+            last = self._bare[2]
             return {
-                **self._bare[1], "id": new_id(), "command": command, "created_at_ms": now_ms, "updated_at_ms": now_ms, "batch": batch,
-                "rank": lifecycle.rank(now_ms, self._bare[1]["priority"], self._aging), "cwd": self._here(),
+                **last, "id": new_id(), "command": command, "created_at_ms": now_ms, "updated_at_ms": now_ms, "batch": batch,
+                "rank": lifecycle.rank(now_ms, last["priority"], self._aging), "cwd": self._here(),
             }  # fmt: skip
         row: dict[str, Any] = dict(_UNKNOWN_DEFAULTS)
         for name, s in _SETTINGS.items():
@@ -131,7 +134,7 @@ class Enqueuer:
         if row["parents"]:
             row["state"], row["waits_for"] = State.BLOCKED.value, len(row["parents"])
         if is_bare:
-            self._bare = defaults, row
+            self._bare = defaults, actor, row
         return row
 
     @staticmethod
@@ -208,17 +211,10 @@ class Enqueuer:
         if batch is not None and len(specs) > 1 and (commands := _bare(specs)):
             return self._add_bare(commands, batch=batch, actor=actor)
         now, rows = processes.now_ms(), []
-        plain: dict[str, Any] | None = None  # the row of a bare command: others differ from it in two columns
         for n, given in enumerate(specs, 1):
             spec = {"command": given} if isinstance(given, str) else given
             try:
-                if len(spec) != 1 or "command" not in spec:
-                    rows.append(self.row(spec, now_ms=now, batch=batch, actor=actor))
-                elif plain is None:
-                    plain = self.row(spec, now_ms=now, batch=batch, actor=actor)
-                    rows.append(plain)
-                else:
-                    rows.append({**plain, "command": v.command(spec["command"]), "id": new_id()})
+                rows.append(self.row(spec, now_ms=now, batch=batch, actor=actor))
             except QueuectlError as e:
                 if n == 1 and not rows and batch is None:
                     raise

@@ -6,8 +6,10 @@ import math
 import pytest
 
 from queuectl.cli import main
+from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict
-from queuectl.model import State
+from queuectl.model import ADDED_BY, State
+from queuectl.store import Store
 from queuectl.store.workers import Runner
 
 
@@ -222,3 +224,12 @@ def test_bare_commands_one_by_one_see_what_has_changed_between_them(q, tmp_path,
     assert second.rank == second.created_at_ms - 7 * 60_000
     assert q.enqueue("true", queue="b").queue == "b" and q.enqueue("true").queue == "default"
     assert q.enqueue("echo 3").rank >= second.rank
+
+
+def test_a_bare_command_is_noted_with_who_adds_it_not_with_who_did_before(q):
+    adder = Enqueuer(Store(q.path))
+    rows = [
+        adder.row({"command": "true"}, now_ms=1, actor=a)["origins"]
+        for a in ("cli", "python", "cli", "panel")
+    ]
+    assert [r and json.loads(r).get(ADDED_BY) for r in rows] == ["cli", None, "cli", "panel"]
