@@ -20,6 +20,7 @@ _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
 _OTHERS = ("id", "queue", "delay", "run_at", "after", "after_any", "after_fail", "unique_key", "unique_for", "on_conflict", "limit_key", "limit",
            "tag", "cwd", "env", "params")  # fmt: skip
 FIELDS = ("command", *_SETTINGS, *_OTHERS)
+DEFAULT = "default"  # the queue of jobs that name none
 CONFLICTS = ("error", "skip", "replace")
 _UNKNOWN_DEFAULTS = dict.fromkeys(INSERTED)
 _EMPTY = {
@@ -40,9 +41,7 @@ class Enqueuer:
         self.store = store
         self._version = -1
         self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
-        self._bare: tuple[Any, str, dict[str, Any]] | None = (
-            None  # the last bare command's defaults, actor and row
-        )
+        self._mould: _Mould | None = None
 
     def forget(self) -> None:
         """Look the defaults up again next time."""
@@ -87,16 +86,8 @@ class Enqueuer:
             if name not in FIELDS:
                 v.choice("field", name, FIELDS)
         command = v.command(spec.get("command"))
-        queue = "default" if spec.get("queue") is None else v.ident("queue", spec["queue"])
+        queue = DEFAULT if spec.get("queue") is None else v.ident("queue", spec["queue"])
         defaults, origins = self._defaults_for(queue), {}
-        is_bare = len(spec) == 1
-        if is_bare and self._bare is not None and self._bare[0] is defaults and self._bare[1] == actor:
-            # Bare commands differ in these alone.
-            last = self._bare[2]
-            return {
-                **last, "id": new_id(), "command": command, "created_at_ms": now_ms, "updated_at_ms": now_ms, "batch": batch,
-                "rank": lifecycle.rank(now_ms, last["priority"], self._aging), "cwd": self._here(),
-            }  # fmt: skip
         row: dict[str, Any] = dict(_UNKNOWN_DEFAULTS)
         for name, s in _SETTINGS.items():
             given = spec.get(name)
@@ -133,8 +124,6 @@ class Enqueuer:
         row["parents"] = self._parents(spec)
         if row["parents"]:
             row["state"], row["waits_for"] = State.BLOCKED.value, len(row["parents"])
-        if is_bare:
-            self._bare = defaults, actor, row
         return row
 
     @staticmethod
@@ -229,6 +218,24 @@ class Enqueuer:
         self.store.connection.checkpoint_if_large()
         return out
 
+    def add_command(self, command: str, *, actor: str = "python") -> Job:
+        """Enqueue one command with nothing else said of it: what `add` does, at half its price.
+
+        Raises:
+            InvalidValue: it is no command.
+        """
+        v.command(command)
+        defaults, now = self._defaults_for(DEFAULT), processes.now_ms()
+        mould = self._mould
+        if mould is None or mould.defaults is not defaults or mould.actor != actor:
+            found = self.row({"command": command}, now_ms=now, actor=actor)
+            mould = self._mould = _Mould(defaults, actor, found, head_start=now - found["rank"])
+        row = mould.row(new_id(), command, cwd=self._here(), now_ms=now)
+        reserve.require_space(self.store.path)
+        seq = self.store.jobs.insert_one(row)
+        self.store.connection.checkpoint_if_large()
+        return mould.job(seq, row)
+
     def _add_bare(self, commands: Sequence[str], *, batch: str, actor: str) -> Sequence[Job]:
         """Enqueue commands that have been checked, with nothing else said of them."""
         now = processes.now_ms()
@@ -321,6 +328,42 @@ def _bare(specs: Sequence[str | Mapping[str, Any]]) -> Sequence[str] | None:
     return commands if short and "\0" not in together and all(map(str.strip, commands)) else None
 
 
+class _Mould:
+    """What commands have in common of which nothing else is said, while neither the settings nor who adds them change.
+
+    Args:
+        defaults: the settings that a row was made of.
+        actor: who added it.
+        row: that row.
+        head_start: what its priority is worth, milliseconds.
+    """
+
+    def __init__(self, defaults: object, actor: str, row: Mapping[str, Any], *, head_start: int) -> None:
+        self.defaults, self.actor, self._head_start = defaults, actor, head_start
+        self._row = [row[c] for c in INSERTED]
+        job = _job(row, 0)
+        self._shared = [(setter, getattr(job, f)) for f, setter in _SETTERS if f not in _OWN]
+
+    def row(self, id: str, command: str, *, cwd: str, now_ms: int) -> list[Any]:
+        """Return a command's row."""
+        row = self._row[:]
+        for at, value in zip(
+            _OWN_AT, (id, command, now_ms - self._head_start, now_ms, now_ms, cwd), strict=True
+        ):
+            row[at] = value
+        return row
+
+    def job(self, seq: int, row: Sequence[Any]) -> Job:
+        """Return the job of such a row."""
+        job = object.__new__(Job)
+        for setter, value in self._shared:
+            setter(job, value)
+        for setter, at in _OWN_SETTERS:
+            setter(job, row[at])
+        _set_seq(job, seq)
+        return job
+
+
 class Alike(Sequence[Job]):
     """Jobs that differ in their number, id and command alone, each made when it is asked for.
 
@@ -368,6 +411,11 @@ def _jobs_of(rows: Sequence[Mapping[str, Any]], first: int) -> dict[str, Job]:
     return {row["id"]: _job(row, first + n) for n, row in enumerate(rows)}
 
 
+_OWN = ("id", "command", "rank", "created_at_ms", "updated_at_ms", "cwd")
+_OWN_AT = tuple(INSERTED.index(c) for c in _OWN)
+_SETTERS = tuple((f, getattr(Job, f).__set__) for f in names(Job))  # past the refusal of a frozen record
+_OWN_SETTERS = tuple((dict(_SETTERS)[f], at) for f, at in zip(_OWN, _OWN_AT, strict=True))
+_set_seq = dict(_SETTERS)["seq"]
 _SHARED = tuple(n for n in names(Job) if n not in ("seq", "id", "command"))
 _set = object.__setattr__
 

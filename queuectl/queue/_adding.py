@@ -101,6 +101,8 @@ class Adding(Base):
             StateConflict: the id or the unique key is taken.
         """
         given = {k: x for k, x in locals().items() if k != "self" and x is not None}
+        if len(given) == 1:
+            return self._enqueuer.add_command(command, actor=self._actor)
         return self._enqueuer.add([given], actor=self._actor)[0]
 
     def enqueue_many(

@@ -69,7 +69,10 @@ def new_ids(n: int) -> list[str]:
 
 def new_id() -> str:
     """Return 8 random characters a–z 0–9 (2.8 · 10¹² of them)."""
-    return "".join(_dice().choices(ALPHABET, k=8))
+    while True:
+        text = _dice().randbytes(16).translate(_LETTERS, _UNEVEN)
+        if len(text) >= 8:
+            return text[:8].decode()
 
 
 class Jobs:
@@ -95,6 +98,17 @@ class Jobs:
                 raise self._taken(e, rows) from None
             self._tally(Counter(tuple(r[c] for c in _LANE) for r in rows if r[_BATCH] is not None))
             return self._last_seq() - len(rows) + 1
+
+    def insert_one(self, row: Sequence[Any]) -> int:
+        """Insert a row of `INSERTED`'s columns, without a batch, in a transaction of its own; return its seq.
+
+        Raises:
+            StateConflict: its id is taken; nothing was inserted.
+        """
+        try:
+            return self._c.insert(_INSERT, row)
+        except sqlite3.IntegrityError as e:
+            raise self._taken(e, [row]) from None
 
     def insert_alike(self, row: Sequence[Any], ids: Sequence[str], commands: Sequence[str]) -> int:
         """Insert one row again and again under other ids and commands; return the first one's seq.

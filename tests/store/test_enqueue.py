@@ -2,13 +2,17 @@
 
 import json
 import math
+import sqlite3
+import threading
 
 import pytest
 
+from queuectl import Queue
 from queuectl.cli import main
 from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict
 from queuectl.model import ADDED_BY, State
+from queuectl.records import as_dict
 from queuectl.store import Store
 from queuectl.store.workers import Runner
 
@@ -228,8 +232,50 @@ def test_bare_commands_one_by_one_see_what_has_changed_between_them(q, tmp_path,
 
 def test_a_bare_command_is_noted_with_who_adds_it_not_with_who_did_before(q):
     adder = Enqueuer(Store(q.path))
-    rows = [
-        adder.row({"command": "true"}, now_ms=1, actor=a)["origins"]
-        for a in ("cli", "python", "cli", "panel")
-    ]
-    assert [r and json.loads(r).get(ADDED_BY) for r in rows] == ["cli", None, "cli", "panel"]
+    jobs = [adder.add_command("true", actor=a) for a in ("cli", "python", "cli", "panel")]
+    assert [j.origins and json.loads(j.origins).get(ADDED_BY) for j in jobs] == ["cli", None, "cli", "panel"]
+    assert [q.show(j.id).job for j in jobs] == jobs
+
+
+def test_a_bare_command_is_what_it_is_with_more_said_of_it(q):
+    short, long = q.enqueue("echo 1"), q.enqueue("echo 1", priority=0, queue="default")
+    own = ("seq", "id", "rank", "created_at_ms", "updated_at_ms", "origins")
+    assert {k: v for k, v in as_dict(short).items() if k not in own} == {
+        k: v for k, v in as_dict(long).items() if k not in own
+    }
+    assert q._store.jobs.counts() == q._store.jobs.recount()
+
+
+def test_a_bare_command_whose_id_is_taken_is_refused(q, monkeypatch):
+    taken = q.enqueue("true").id
+    monkeypatch.setattr("queuectl.enqueue.new_id", lambda: taken)
+    with pytest.raises(StateConflict, match=f"{taken} exists"):
+        q.enqueue("false")
+    assert [j.command for j in q.list()] == ["true"] and q.status().counts[State.PENDING] == 1
+
+
+def test_a_bare_command_waits_for_the_write_lock(q):
+    q.enqueue("true")
+    other = sqlite3.connect(q.path, isolation_level=None, check_same_thread=False)
+    other.execute("begin immediate")
+    added = []
+    thread = threading.Thread(target=lambda: added.append(Queue(q.path).enqueue("echo 2")))
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive() and len(q.list()) == 1
+    other.execute("commit")
+    thread.join(10)
+    assert q.show(added[0].id).job == added[0]
+    other.close()
+
+
+def test_a_bare_command_within_a_transaction_is_part_of_it(q):
+    def half() -> None:
+        with q._store.write():
+            q.enqueue("echo 2")
+            raise ZeroDivisionError
+
+    q.enqueue("true")
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert [j.command for j in q.list()] == ["true"]
