@@ -82,6 +82,11 @@ class _Keeper:
 
 def _sweep() -> None:
     """Kill everything below us, which is what was adopted from the dead runner."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:  # nothing was: no need to look through all processes
+        return
     me = os.getpid()
     processes.kill_all(
         lambda procs: {p.pid for p in procs.values() if p.ppid == me}, patience_s=SWEEP_S, pause_s=0.002

@@ -243,7 +243,7 @@ class Runner:
             self.store.line.give_back([(j.seq, j.run) for j in left], now_ms=processes.now_ms())
 
     def _delist(self) -> None:
-        with self.store.write():
+        with self.store.write(durable=False):  # rows that come back are those of a dead runner
             self.store.workers.forget(self.id)
 
     def _let_hooks_end(self) -> None:

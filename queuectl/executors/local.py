@@ -25,6 +25,8 @@ from queuectl.lifecycle import Claimed, Ended
 
 FLUSH_S = 0.02  # a finished run is recorded at most about this late while more jobs are at hand
 SHORT_S = 0.02  # the run of a job that needs nobody to watch what it writes
+LONG_S = 0.2  # the run of a job that is watched even if it has written little
+LITTLE = 65_536  # bytes
 STUCK_S = 5.0  # after KILL, until a process that does not go counts as stuck
 
 
@@ -217,15 +219,18 @@ class LocalExecutor:
 
     def _cap(self, slot: Slot, now: float) -> float:
         """Give the middle of an output that passed its cap back to the disk; look sooner the faster it grows."""
-        if now - slot.started_mono > SHORT_S:
-            self._trimmer.start()
-        elif not self._trimmer.was_tried:
+        age = now - slot.started_mono
+        if age < SHORT_S and not self._trimmer.was_tried:
             return SHORT_S
         grown = max(slot.stdout.trim(), slot.stderr.trim())
+        if not self._trimmer.was_tried:
+            if grown <= LITTLE and age < LONG_S:
+                return SHORT_S
+            self._trimmer.start()
         fast, slot.spool_seen = grown - slot.spool_seen > 1 << 18, grown
         if fast:
             return 0.002
-        return 0.05 if now - slot.started_mono < 1 else 0.25
+        return 0.05 if age < 1 else 0.25
 
     def close(self) -> None:
         """End the slots' threads and remove their spool files."""
