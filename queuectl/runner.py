@@ -388,10 +388,9 @@ class Runner:
             )
         self.pulse.beat = 0.0
 
-    def _on_start(self, slot: int, job: Claimed, pid: int, worker: str) -> None:
-        if not pid:
-            self.board.started(slot, job.seq, job.run)
-            self.report.picked(worker, job)
+    def _on_start(self, slot: int, job: Claimed, worker: str) -> None:
+        self.board.started(slot, job.seq, job.run)
+        self.report.picked(worker, job)
 
     def _tell(self, line: str) -> None:
         self.report.note(self.workers[0], line)

@@ -39,7 +39,7 @@ class LocalExecutor:
         database: path that jobs see as QUEUECTL_DB.
         output_cap: most bytes kept of each stream.
         limit: jobs per slot, None for no limit.
-        started: called in the slot's thread just before a job starts (slot index, job, 0, worker id) and when it has, with its pid.
+        started: called in the slot's thread just before a job starts (slot index, job, worker id).
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LocalExecutor:
         database: str,
         output_cap: int,
         limit: int | None = None,
-        started: Callable[[int, Claimed, int, str], None] = lambda *_: None,
+        started: Callable[[int, Claimed, str], None] = lambda *_: None,
     ) -> None:
         self.folder = folder
         self.live = os.path.join(folder, "live")
@@ -324,15 +324,14 @@ class LocalExecutor:
         slot.started_mono = time.monotonic()
         started = processes.now_ms()
         slot.job = job
-        if (why := self._overtaken.pop((job.seq, job.run), None)) is not None:
+        if self._overtaken and (why := self._overtaken.pop((job.seq, job.run), None)) is not None:
             return True, Ended(started, started, signal=signal.SIGTERM, stopped=why)
         # Before the spawn: a job can kill its worker sooner than the worker could note that it has started.
-        self.on_start(slot.index, job, 0, slot.worker_id)
+        self.on_start(slot.index, job, slot.worker_id)
         try:
             slot.pid = pid = slot.start(job)
         except CannotStart as e:
             return True, Ended(started, processes.now_ms(), spawn_error=f"{e.strerror}: {e.filename}")
-        self.on_start(slot.index, job, pid, slot.worker_id)
         _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
         took = max(0, round((time.monotonic() - slot.started_mono) * 1000))
@@ -346,4 +345,4 @@ class LocalExecutor:
         return True, ended
 
     def _collect(self, slot: Slot, job: Claimed, ended: Ended, *, renew: bool) -> None:
-        slot.collect(ended, os.path.join(self.folder, f"{job.id}.{job.run}"), renew=renew)
+        slot.collect(ended, f"{self.folder}/{job.id}.{job.run}", renew=renew)

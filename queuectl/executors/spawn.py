@@ -44,6 +44,7 @@ class Spawner:
         self._stdin, self._names = stdin, [os.fsencode(n) + b"=" for n in names]
         self._base = [os.fsencode(f"{k}={v}") for k, v in environment.items() if k not in names]
         self._envp = (ctypes.c_char_p * (len(self._base) + len(names) + 1))(*self._base)
+        self._values: list[str | None] = [None] * len(names)  # those that `_envp` holds
         self._argv = (ctypes.c_char_p * 5)(SHELL.encode(), b"-c", b"--", None, None)
         self._attr = ctypes.create_string_buffer(_ROOM)
         mask = ctypes.create_string_buffer(_ROOM)
@@ -77,10 +78,12 @@ class Spawner:
         """
         if self._key != (stdout, stderr, cwd):
             self._prepare(stdout, stderr, cwd)
-        argv, envp, at = self._argv, self._envp, len(self._base)
+        argv, envp = self._argv, self._envp
         argv[3] = os.fsencode(command)
-        for i, (name, value) in enumerate(zip(self._names, values, strict=True), at):
-            envp[i] = name + os.fsencode(value)
+        held, at = self._values, len(self._base)
+        for i, value in enumerate(values):
+            if value != held[i]:
+                envp[at + i], held[i] = self._names[i] + os.fsencode(value), value
         if extra:
             envp = self._with(extra, values)
         code = self._libc.posix_spawn(self._pid_at, self._path, self._actions, self._attr, argv, envp)

@@ -45,8 +45,8 @@ def job(command, **changes):
 def executor(tmp_path):
     told = []
 
-    def started(_slot, claimed, pid, _worker):
-        told.append((claimed.id, pid, (tmp_path / "ran").exists()))
+    def started(slot, claimed, worker):
+        told.append((slot, claimed.id, worker, (tmp_path / "ran").exists()))
 
     made = LocalExecutor(
         ["w1"], folder=str(tmp_path / "logs"), database="x", output_cap=1 << 20, started=started
@@ -66,8 +66,7 @@ def ended(executor):
 def test_a_start_is_told_before_the_command_can_do_anything(executor, tmp_path):
     executor.submit([job(f"touch {tmp_path}/ran")])
     assert ended(executor).exit_code == 0
-    assert executor.told[0] == ("j", 0, False)
-    assert executor.told[1][1] > 0
+    assert executor.told == [(0, "j", "w1", False)]
 
 
 def test_a_command_that_cannot_be_started_says_why(executor):
