@@ -8,7 +8,7 @@ import sys
 
 def run() -> int:
     """Run the command line of this process and return its exit code."""
-    gc.set_threshold(10_000)  # starting makes objects, not garbage
+    gc.set_threshold(200_000)  # starting makes objects, not garbage
     for number in (0, 1, 2):
         _open_if_closed(number)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115

@@ -12,7 +12,6 @@ import fcntl
 import importlib
 import importlib.util
 import os
-import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -353,6 +352,8 @@ class _Patience:
             )
         if self.waiting:
             self.waiting()
+        import random  # who never waits does without
+
         time.sleep(random.uniform(0.0001, 0.0006) if now - self.since < 1 else random.uniform(0.001, 0.004))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from queuectl.model import Event, Job, Run, State, Worker, local_time
-from queuectl.records import as_dict, names, record
+from queuectl.records import NamedTuple, as_dict, names, record
 
 
 @record

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from queuectl import records
 from queuectl.model import Outcome
-from queuectl.records import as_dict, replace
+from queuectl.records import NamedTuple, as_dict, replace
 
 FAILURES = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.KILLED, Outcome.SPAWN)
 OK, BAD = "o", "x"

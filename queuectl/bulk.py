@@ -6,13 +6,12 @@ A dry run is the plan alone, made from a snapshot: it reads, and nobody waits fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from queuectl import processes
 from queuectl.answers import ActionResult, Change
 from queuectl.errors import InvalidValue, JobNotFound, NothingMatched, StateConflict
 from queuectl.model import State
-from queuectl.records import replace
+from queuectl.records import NamedTuple, replace
 from queuectl.selection import Chosen
 from queuectl.store import Store
 from queuectl.store.filters import Filter

@@ -13,12 +13,12 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, expected
 from queuectl.model import local_time
-from queuectl.records import as_dict, record
+from queuectl.records import NamedTuple, as_dict, record
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -16,11 +16,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from queuectl import processes
 from queuectl.display import escape_terminal, mask_secrets
 from queuectl.executors.spool import Spool
+from queuectl.records import NamedTuple
 
 if TYPE_CHECKING:
     import subprocess

@@ -10,11 +10,10 @@ import json
 import math
 import signal
 from enum import Enum
-from typing import NamedTuple
 
 from queuectl import patterns
 from queuectl.model import FINAL, WAITING, Outcome, State
-from queuectl.records import record
+from queuectl.records import NamedTuple, record
 
 STRICT_STEP = (
     4_102_444_800_001  # ms; above the distance of any two times we accept, so that priority always wins

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from queuectl.records import as_dict, names, record
+from queuectl.records import NamedTuple, as_dict, names, record
 
 
 class State(StrEnum):

@@ -11,9 +11,10 @@ import signal
 import time
 from collections.abc import Callable, Collection
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl.errors import NotSupported
+from queuectl.records import NamedTuple
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -47,7 +48,7 @@ def mono_ms() -> int:
 def boot_id() -> str:
     """Return the identity of this boot of the machine."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as f:
             return f.read().strip()
     except OSError:
         return "unknown"

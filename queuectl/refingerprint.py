@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from queuectl import causes
 from queuectl.causes import Rule
 from queuectl.progress import bar
+from queuectl.records import NamedTuple
 from queuectl.store import Store
 from queuectl.store.refile import FailedRun, Filed, Refile
 

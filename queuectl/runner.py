@@ -7,6 +7,7 @@ with short jobs one commit serves dozens of them; with long ones every end is wr
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -41,6 +42,7 @@ from queuectl.store.workers import Runner as Identity
 from queuectl.wakeup import Alarm
 
 BEAT_S = 2.0
+GARBAGE = 10_000  # objects made and not freed, until a look for unreachable ones
 PEERS_S = 1.0  # between two looks at other runners
 AFTER_COMMIT_S = 0.2  # after a commit of somebody, until the next look: it may be a new runner's
 SWITCH_S = 0.0005  # a slot's thread waits at most so long for the interpreter (Python's own is 5 ms)
@@ -599,6 +601,7 @@ class Runner:
 def serve(options: Options, board: Board, *, on_fault: Callable[[str], None] = say, **history: Any) -> int:
     """Run a runner as the body of a process; return its exit code (3: a fault that a restart does not mend)."""
     processes.bound_heap()
+    gc.set_threshold(GARBAGE)
     try:
         return Runner(options, board, **history).run()
     except QueuectlError as e:

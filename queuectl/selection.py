@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, expected
+from queuectl.records import NamedTuple
 
 LEVELS = ("id", "job_id")
 

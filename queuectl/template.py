@@ -10,10 +10,11 @@ import re
 import shlex
 from collections.abc import Mapping
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, QueuectlError
+from queuectl.records import NamedTuple
 
 _NUMBER = re.compile(r"-?[0-9.]+([eE][+-]?[0-9]+)?")
 _BREAKS = ";&|()<>\n"

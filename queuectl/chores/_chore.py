@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
 
+from queuectl.records import NamedTuple
 from queuectl.store import Store
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl.cli.table import (
     GLOBALS,
@@ -24,6 +24,7 @@ from queuectl.cli.table import (
     command,
 )
 from queuectl.cli.usage import UsageError, nearest
+from queuectl.records import NamedTuple
 
 WORDS = ("completion", "help")  # commands that need no queue
 _WHOLE = re.compile(r"-?[0-9]{1,19}")

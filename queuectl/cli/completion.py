@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from queuectl.cli.argv import Functions
 from queuectl.cli.help import read
 from queuectl.cli.table import GLOBALS, Command, Flag, Parameter, command
 from queuectl.cli.usage import UsageError, nearest
 from queuectl.model import State
+from queuectl.records import NamedTuple
 from queuectl.settings import OF_A_QUEUE, SETTINGS
 
 SHELLS = ("bash", "zsh", "fish")

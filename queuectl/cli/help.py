@@ -6,7 +6,6 @@ import inspect
 import os
 import re
 from textwrap import wrap
-from typing import NamedTuple
 
 from queuectl.cli.argv import Functions
 from queuectl.cli.table import (
@@ -21,6 +20,7 @@ from queuectl.cli.table import (
     Whole,
     command,
 )
+from queuectl.records import NamedTuple
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a run-time fault, or a job that was waited for failed; 2 a word or value that is "

@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
+
+from queuectl.records import NamedTuple
 
 Text, Whole, Number, Flag = "text", "whole", "number", "flag"
 Texts, Several = "texts", "several"  # a list of words; a list, or the word itself when there is one

@@ -7,9 +7,10 @@ of the database. `local` runs on this machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from queuectl.lifecycle import Claimed, Ended
+from queuectl.records import NamedTuple
 
 
 class Done(NamedTuple):

@@ -6,9 +6,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
 
 from queuectl import processes
+from queuectl.records import NamedTuple
 
 INLINE_MAX = 65_536  # bytes of a stream kept in the database
 
@@ -41,7 +41,9 @@ class Spool:
 
     def size(self) -> int:
         """Return how many bytes the run has written so far."""
-        return os.lseek(self.handle, 0, os.SEEK_END)  # nobody reads or writes where a handle stands; half the price of a stat
+        return os.lseek(
+            self.handle, 0, os.SEEK_END
+        )  # nobody reads or writes where a handle stands; half the price of a stat
 
     def seen(self) -> int:
         """Return the size, from any thread; while the run's output is being taken, the last one."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from queuectl.executors.slot import Slot
 from queuectl.model import Progress
 from queuectl.progress_lines import TAIL, latest
+from queuectl.records import NamedTuple
 
 LOOK_S = 1.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from queuectl.errors import expected
 from queuectl.frames import schema
 from queuectl.frames.unpack import Columns, Ints
 from queuectl.model import Outcome, State, Worker
-from queuectl.records import replace
+from queuectl.records import NamedTuple, replace
 from queuectl.store import Store
 from queuectl.store.filters import Filter
 from queuectl.store.frames import NONE, PART, Frames, RunFilter

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from typing import NamedTuple
 
 from queuectl.errors import InvalidValue
 from queuectl.model import State
+from queuectl.records import NamedTuple
 from queuectl.store.browse import Match, Wanted
 
 LONGEST = 1000

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl._sqlite import Connection
 from queuectl.model import Job, State
-from queuectl.records import record
+from queuectl.records import NamedTuple, record
 from queuectl.store.jobs import Jobs
 
 FEW = 20_000  # rows of a state up to which they are all read and sorted

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from queuectl._sqlite import Connection
+from queuectl.records import NamedTuple
 
 
 class Waiting(NamedTuple):

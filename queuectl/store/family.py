@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
 
 from queuectl import lifecycle
 from queuectl._sqlite import Connection
 from queuectl.lifecycle import Need
 from queuectl.model import State
+from queuectl.records import NamedTuple
 from queuectl.store.history import History
 
 _WAITS = """

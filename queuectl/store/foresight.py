@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from queuectl._sqlite import Connection
 from queuectl.model import FINAL, State
+from queuectl.records import NamedTuple
 from queuectl.store.jobs import HOLDS_ITS_KEY
 
 Place = tuple[int, State]  # a job's seq, and the state it was found in

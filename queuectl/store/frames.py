@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
 from queuectl.model import Outcome, State
-from queuectl.records import record
+from queuectl.records import NamedTuple, record
 from queuectl.store.filters import Filter
 
 WHOLE, SOME, TEXT, CHOICE = "whole", "some", "text", "choice"

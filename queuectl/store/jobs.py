@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -38,21 +37,6 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 FEW = 20_000  # rows of a state up to which its partial index is sorted instead of scanning the newest jobs
 
 
-class _Dice:
-    """Random ids; a forked child rolls its own."""
-
-    def __init__(self) -> None:
-        self.pid, self.random = 0, random.Random()
-
-    def __call__(self) -> random.Random:
-        if self.pid != os.getpid():
-            self.pid, self.random = os.getpid(), random.Random(int.from_bytes(os.urandom(16), "big"))
-        return self.random
-
-
-_dice = _Dice()
-
-
 # From random bytes to characters, each as likely as the others: the bytes that 36 does not divide are left out.
 _LETTERS = bytes(ord(ALPHABET[n % len(ALPHABET)]) for n in range(256))
 _UNEVEN = bytes(range(256 - 256 % len(ALPHABET), 256))
@@ -62,7 +46,7 @@ def new_ids(n: int) -> list[str]:
     """Return n different ids in ascending order: random as those of `new_id`, but the index of ids takes them in one walk."""
     found: set[str] = set()
     while len(found) < n:
-        text = _dice().randbytes(9 * (n - len(found)) + 8).translate(_LETTERS, _UNEVEN).decode()
+        text = os.urandom(9 * (n - len(found)) + 8).translate(_LETTERS, _UNEVEN).decode()
         found.update([text[i : i + 8] for i in range(0, len(text) - 7, 8)])
     return sorted(found)[:n]
 
@@ -70,7 +54,7 @@ def new_ids(n: int) -> list[str]:
 def new_id() -> str:
     """Return 8 random characters a–z 0–9 (2.8 · 10¹² of them)."""
     while True:
-        text = _dice().randbytes(16).translate(_LETTERS, _UNEVEN)
+        text = os.urandom(16).translate(_LETTERS, _UNEVEN)
         if len(text) >= 8:
             return text[:8].decode()
 

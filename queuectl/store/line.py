@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from queuectl._sqlite import Connection
 from queuectl.lifecycle import CLAIMED_COLUMNS, Claimed, Interruption
 from queuectl.model import Progress
+from queuectl.records import NamedTuple
 from queuectl.store.family import Family
 from queuectl.store.history import History
 from queuectl.store.jobs import HOLDS_ITS_KEY

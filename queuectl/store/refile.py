@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from queuectl._sqlite import Connection
+from queuectl.records import NamedTuple
 
 
 class FailedRun(NamedTuple):

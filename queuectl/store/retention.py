@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from queuectl._sqlite import Connection
 from queuectl.model import State
+from queuectl.records import NamedTuple
 
 TURN_MS = 5000  # of silence after which another process may go on with a pass
 

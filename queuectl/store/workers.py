@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from queuectl._sqlite import Connection
 from queuectl.model import Worker
+from queuectl.records import NamedTuple
 
 
 class Runner(NamedTuple):
