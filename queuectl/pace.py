@@ -6,7 +6,8 @@ claimed one for each free slot, so that nobody else's slot stands idle beside th
 
 from __future__ import annotations
 
-AHEAD_S = 0.05  # of work claimed ahead while jobs are shorter than this
+AHEAD_S = 0.05  # of work claimed ahead
+SHORT_S = 0.1  # a job shorter than this is claimed while the one before it runs
 AHEAD_MAX = 256
 STRANDED_S = 0.25  # without an end, after which jobs claimed ahead are given back
 _SHORTEST_S = 0.0002  # what a run is taken for at least
@@ -25,7 +26,7 @@ class Pace:
 
     def slow_down(self) -> None:
         """Jobs turned out to be longer than was believed: claim nothing ahead until they are seen to be short again."""
-        self.typical_s = max(self.typical_s, 2 * AHEAD_S)
+        self.typical_s = max(self.typical_s, 2 * SHORT_S)
 
     def wanted(self, *, slots: int, in_flight: int, queued: int, room: int | None) -> int:
         """Return how many jobs to claim.
@@ -37,8 +38,8 @@ class Pace:
             room: how many may ever be claimed, None for no limit.
         """
         ahead = 0
-        if self.typical_s < AHEAD_S:
-            ahead = min(AHEAD_MAX, int(AHEAD_S / max(self.typical_s, _SHORTEST_S)) * slots)
+        if self.typical_s < SHORT_S:
+            ahead = min(AHEAD_MAX, max(1, int(AHEAD_S / max(self.typical_s, _SHORTEST_S))) * slots)
         want = max(0, slots + ahead - in_flight)
         # Few at a time are not worth a transaction while slots have something to take.
         if ahead and queued > slots and want < ahead // 2:
