@@ -45,3 +45,7 @@ class Pace:
         if ahead and queued > slots and want < ahead // 2:
             want = 0
         return want if room is None else min(want, max(0, room))
+
+    def low_water(self, slots: int) -> int:
+        """Return how few claimed jobs may be left before more must be claimed; above it the ends of runs are recorded together."""
+        return slots // 2 if self.typical_s >= AHEAD_S / 2 else slots

@@ -461,6 +461,7 @@ class Runner:
         self.alarm.forget_own()
         self.unsettled, self.stranded = [], []
         self.executor.submit(claims)
+        self.executor.low_water = self.pace.low_water(self.executor.capacity)
         self._after(ended, verdicts, late, promoted)
         self.aftermath.committed()
         self._heed_breakers()

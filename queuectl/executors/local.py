@@ -17,7 +17,8 @@ from queue import Empty, SimpleQueue
 
 from queuectl import processes
 from queuectl.executors import Done
-from queuectl.executors.slot import Slot
+from queuectl.executors.direct import Direct
+from queuectl.executors.slot import OURS, Slot
 from queuectl.executors.spawn import CannotStart, close_on_exec
 from queuectl.executors.trees import Trees
 from queuectl.executors.trimmer import Trimmer
@@ -58,16 +59,21 @@ class LocalExecutor:
         self.limit, self.on_start = limit, started
         close_on_exec()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
+        without_shell = Direct(environment)
         self.slots = [
-            Slot(i, w, folder=self.live, cap=output_cap, stdin=self._null, database=database)
+            Slot(
+                i, w, folder=self.live, cap=output_cap, stdin=self._null, database=database, environment=environment, without_shell=without_shell
+            )
             for i, w in enumerate(worker_ids)
-        ]
+        ]  # fmt: skip
         self.guests: Callable[[], Iterable[tuple[int, int]]] = (
             tuple  # keys of what others of this process run
         )
         self._trimmer = Trimmer([s for slot in self.slots for s in (slot.stdout, slot.stderr)])
         self._trees = Trees(self.slots, lambda: [*self.running(), *self.guests()])
         self.capacity = len(self.slots)
+        self.low_water = self.capacity  # queued jobs down to which an end is told at once
         self._todo: SimpleQueue[Claimed | None] = SimpleQueue()
         self._done: deque[tuple[Slot, Claimed, Ended, bool]] = deque()
         self._closing: list[tuple[Slot, Claimed, Ended, float]] = []
@@ -312,7 +318,7 @@ class LocalExecutor:
                 slot.rest()
             if (
                 not clean
-                or self._todo.qsize() <= self.capacity
+                or self._todo.qsize() <= self.low_water
                 or time.monotonic() - self.last_poll > FLUSH_S
             ):
                 os.eventfd_write(self._event, 1)
@@ -334,6 +340,8 @@ class LocalExecutor:
             return True, Ended(started, processes.now_ms(), spawn_error=f"{e.strerror}: {e.filename}")
         _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
+        if code < 0 and slot.stopped is None:
+            code = slot.signalled(status) or code
         took = max(0, round((time.monotonic() - slot.started_mono) * 1000))
         ended = Ended(
             started, started + took, exit_code=code if code >= 0 else None, signal=-code if code < 0 else None, stopped=slot.stopped,

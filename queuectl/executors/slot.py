@@ -9,6 +9,8 @@ import stat
 import threading
 from collections.abc import Mapping
 
+from queuectl.executors import direct
+from queuectl.executors.direct import Direct
 from queuectl.executors.spawn import spawner
 from queuectl.executors.spool import Spool
 from queuectl.lifecycle import Claimed, Ended
@@ -28,10 +30,21 @@ class Slot:
         cap: most bytes kept of each stream of a run.
         stdin: descriptor that its jobs read from.
         database: path that jobs see as QUEUECTL_DB.
+        environment: what its jobs get besides what the slot itself sets.
+        without_shell: whether plain commands may be started without a shell; None: never.
     """
 
     def __init__(
-        self, index: int, worker_id: str, *, folder: str, cap: int, stdin: int, database: str
+        self,
+        index: int,
+        worker_id: str,
+        *,
+        folder: str,
+        cap: int,
+        stdin: int,
+        database: str,
+        environment: Mapping[str, str],
+        without_shell: Direct | None = None,
     ) -> None:
         self.index, self.worker_id = index, worker_id
         self.stdout, self.stderr = (
@@ -39,9 +52,13 @@ class Slot:
         )
         self._folder, self._renamed = folder, 0
         self.result = os.path.join(folder, f"{worker_id}.result")  # QUEUECTL_RESULT of its jobs
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
-        environment |= {"QUEUECTL_WORKER_ID": worker_id, "QUEUECTL_DB": database}
-        self._spawner = spawner(stdin=stdin, environment=environment, names=[OURS + n for n in _NAMES])
+        own = {"QUEUECTL_WORKER_ID": worker_id, "QUEUECTL_DB": database}
+        self._spawner = spawner(
+            stdin=stdin,
+            environment={**environment, **own},
+            names=[OURS + n for n in _NAMES],
+            without_shell=without_shell,
+        )
         self.job: Claimed | None = None
         self.pid = 0
         self.started_mono = 0.0
@@ -65,6 +82,14 @@ class Slot:
         return self._spawner.start(
             job.command, stdout=self.stdout.handle, stderr=self.stderr.handle, cwd=job.cwd, values=values, extra=extra
         )  # fmt: skip
+
+    def signalled(self, status: int) -> int | None:
+        """Of a run that a signal ended: say what the shell would have said that we left out, and return the exit code it would have given."""
+        if not self._spawner.speaks_for_shell:
+            return None
+        with contextlib.suppress(OSError):  # the disk is full: the shell's words would be lost as well
+            os.write(self.stderr.handle, direct.last_words(status))
+        return 128 + os.WTERMSIG(status)
 
     def rest(self) -> None:
         """Forget the job."""

@@ -1,4 +1,4 @@
-"""Spawning: `sh -c` in a session of its own, by the C library's posix_spawn called without the interpreter's lock.
+"""Spawning: `sh -c`, or what comes to the same, in a session of its own, by the C library's posix_spawn called without the interpreter's lock.
 
 A run's program, descriptors, session and signals are the same each time, so they are prepared once per slot; of the environment only the few
 strings that differ are new. Compared with `subprocess.Popen` this halves what a spawn costs the parent, and slots do not wait for each other.
@@ -12,7 +12,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SHELL = "/bin/sh"
+from queuectl.executors import direct
+from queuectl.executors.direct import SHELL, Direct
+
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # the same in glibc and musl
 _ROOM = 1024  # bytes; more than any C library's types need (glibc: 80, 336 and 128)
 
@@ -20,9 +22,14 @@ _ROOM = 1024  # bytes; more than any C library's types need (glibc: 80, 336 and 
 def _load() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.posix_spawn_file_actions_addchdir_np  # noqa: B018  # an AttributeError here says: too old a library
-    for name in ("posix_spawn", "posix_spawn_file_actions_adddup2", "posix_spawn_file_actions_addchdir_np"):
+    for name in (
+        "posix_spawn",
+        "posix_spawnp",
+        "posix_spawn_file_actions_adddup2",
+        "posix_spawn_file_actions_addchdir_np",
+    ):
         getattr(libc, name).restype = ctypes.c_int
-    libc.posix_spawn.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_void_p] * 4
+    libc.posix_spawn.argtypes = libc.posix_spawnp.argtypes = [ctypes.c_void_p] * 6
     return libc
 
 
@@ -37,14 +44,25 @@ class Spawner:
         stdin: descriptor that commands read from.
         environment: what all commands get.
         names: the variables that each command gets a value of its own for, in the order in which `start` takes the values.
+        without_shell: whether plain commands may be started without a shell; None: never.
     """
 
-    def __init__(self, *, stdin: int, environment: Mapping[str, str], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        stdin: int,
+        environment: Mapping[str, str],
+        names: Sequence[str],
+        without_shell: Direct | None = None,
+    ) -> None:
         self._libc = _load()
+        self._direct, self.is_direct = without_shell, False
         self._stdin, self._names = stdin, [os.fsencode(n) + b"=" for n in names]
         self._base = [os.fsencode(f"{k}={v}") for k, v in environment.items() if k not in names]
         self._envp = (ctypes.c_char_p * (len(self._base) + len(names) + 1))(*self._base)
         self._values: list[str | None] = [None] * len(names)  # those that `_envp` holds
+        self._passed_on = direct.passed_on(self._base)
+        self._direct_envp = (ctypes.c_char_p * (len(self._passed_on) + len(names) + 2))(*self._passed_on)
         self._argv = (ctypes.c_char_p * 5)(SHELL.encode(), b"-c", b"--", None, None)
         self._attr = ctypes.create_string_buffer(_ROOM)
         mask = ctypes.create_string_buffer(_ROOM)
@@ -76,6 +94,11 @@ class Spawner:
         Raises:
             CannotStart: too long, no such folder, no shell, no more processes allowed.
         """
+        words = None
+        if self._direct is not None and not extra:
+            words = direct.words(command)
+            if words and not self._direct.is_exact(self._try):
+                words = None
         if self._key != (stdout, stderr, cwd):
             self._prepare(stdout, stderr, cwd)
         argv, envp = self._argv, self._envp
@@ -86,10 +109,53 @@ class Spawner:
                 envp[at + i], held[i] = self._names[i] + os.fsencode(value), value
         if extra:
             envp = self._with(extra, values)
+        self.is_direct = words is not None and self._start_directly(words, cwd)
+        if self.is_direct:
+            return self._pid.value
         code = self._libc.posix_spawn(self._pid_at, self._path, self._actions, self._attr, argv, envp)
         if code:
             raise self._failure(code, cwd)
         return self._pid.value
+
+    @property
+    def speaks_for_shell(self) -> bool:
+        """Whether the command last started has no shell where one would have waited for it, and said it when a signal ends it."""
+        return self.is_direct and self._direct is not None and self._direct.waits
+
+    def _start_directly(self, words: Sequence[str], cwd: str) -> bool:
+        """Start a command without the shell; return False when the shell must say why it does not start."""
+        here = self._direct.pwd(cwd) if self._direct is not None else None
+        if here is None:
+            return False
+        envp, at = self._direct_envp, len(self._passed_on)
+        for i in range(len(self._names)):
+            envp[at + i] = self._envp[len(self._base) + i]
+        envp[at + len(self._names)] = b"PWD=" + os.fsencode(here)
+        argv = (ctypes.c_char_p * (len(words) + 1))(*[w.encode() for w in words])
+        code = self._libc.posix_spawnp(
+            self._pid_at, ctypes.c_char_p(argv[0]), self._actions, self._attr, argv, envp
+        )
+        return bool(code == 0)
+
+    def _try(self) -> direct.Trial | None:
+        """Let the shell start a command that tells what it was given, and compare it with what we would have given; None when it failed."""
+        how, self._direct = self._direct, None  # this time the shell
+        assert how is not None
+        output = os.memfd_create("trial", os.MFD_CLOEXEC)
+        try:
+            here, values = how.pwd("/"), [v or "" for v in self._values]
+            pid = self.start(direct.TRIAL, stdout=output, stderr=output, cwd="/", values=values, extra=None)
+            _, status = os.waitpid(pid, 0)
+            own = [n + os.fsencode(v) for n, v in zip(self._names, values, strict=True)]
+            given = [*self._passed_on, *own, b"PWD=" + os.fsencode(here or "")]
+            told = os.pread(output, 1 << 22, 0)
+            return direct.told(told, given=given, pid=pid) if status == 0 else None
+        except OSError:
+            return None
+        finally:
+            os.close(output)
+            self._direct = how
+            self._forget_actions()
 
     def _prepare(self, stdout: int, stderr: int, cwd: str) -> None:
         self._forget_actions()
@@ -141,7 +207,15 @@ def close_on_exec() -> None:
 class Forker:
     """What `Spawner` does, by `subprocess`, for C libraries that cannot change the folder of what they spawn."""
 
-    def __init__(self, *, stdin: int, environment: Mapping[str, str], names: Sequence[str]) -> None:
+    speaks_for_shell = False
+
+    def __init__(
+        self,
+        *,
+        stdin: int,
+        environment: Mapping[str, str],
+        names: Sequence[str],
+    ) -> None:
         self._stdin, self._environment, self._names = stdin, dict(environment), names
 
     def start(
@@ -164,9 +238,11 @@ class Forker:
         """Nothing is held."""
 
 
-def spawner(*, stdin: int, environment: Mapping[str, str], names: Sequence[str]) -> Spawner | Forker:
+def spawner(
+    *, stdin: int, environment: Mapping[str, str], names: Sequence[str], without_shell: Direct | None = None
+) -> Spawner | Forker:
     """Return the fastest way to start commands that this C library allows."""
     try:
-        return Spawner(stdin=stdin, environment=environment, names=names)
+        return Spawner(stdin=stdin, environment=environment, names=names, without_shell=without_shell)
     except AttributeError:
         return Forker(stdin=stdin, environment=environment, names=names)
