@@ -60,6 +60,9 @@ OPENED = {
         "open(f'/proc/{pid}/status', 'rb')": "/proc",
         "os.open(f'/proc/{pid}/task/{tid}/children', os.O_RDONLY | os.O_CLOEXEC)": "/proc",
     },
+    "executors/direct.py": {
+        "os.open(cwd, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)": "a job's folder",
+    },
     "hooks.py": {
         "os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 384)": "the hooks' log"
     },

@@ -46,7 +46,7 @@ def executor(tmp_path):
     told = []
 
     def started(slot, claimed, worker):
-        told.append((slot, claimed.id, worker, (tmp_path / "ran").exists()))
+        told.append((slot, claimed.id, worker, made.slots[0].pid, (tmp_path / "ran").exists()))
 
     made = LocalExecutor(
         ["w1"], folder=str(tmp_path / "logs"), database="x", output_cap=1 << 20, started=started
@@ -66,7 +66,7 @@ def ended(executor):
 def test_a_start_is_told_before_the_command_can_do_anything(executor, tmp_path):
     executor.submit([job(f"touch {tmp_path}/ran")])
     assert ended(executor).exit_code == 0
-    assert executor.told == [(0, "j", "w1", False)]
+    assert executor.told == [(0, "j", "w1", 0, False)]
 
 
 def test_a_command_that_cannot_be_started_says_why(executor):
