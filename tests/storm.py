@@ -31,7 +31,7 @@ JOB = """exec 9>>"$STORM/locks/$QUEUECTL_JOB_ID"
 flock -n 9 || {{ echo "$QUEUECTL_RUN" >> "$STORM/overlaps"; exit 1; }}
 echo "$QUEUECTL_RUN" >> "$STORM/starts"
 {children}
-sleep {seconds:.3f}
+sleep {seconds}
 echo "$QUEUECTL_RUN" >> "$STORM/ends"
 """
 CHILDREN = {
@@ -229,14 +229,21 @@ class Storm:
         return self.figures
 
     def fill(self) -> None:
-        """Enqueue the jobs, children of all kinds in turn."""
+        """Enqueue the jobs, children of all kinds in turn, with a shell and without."""
         if self.plan.max_interruptions is not None:
             self.queue.config.set("max-interruptions", str(self.plan.max_interruptions))
-        kinds = list(CHILDREN.values())
-        self.queue.enqueue_many(
-            JOB.format(children=kinds[n % len(kinds)], seconds=self.dice.uniform(0, self.plan.longest_s))
-            for n in range(self.plan.jobs)
-        )
+        kinds, scripts = list(CHILDREN.values()), []
+        for n, children in enumerate(kinds):
+            scripts.append(self.folder / f"job{n}.sh")
+            scripts[-1].write_text(JOB.format(children=children, seconds='"$1"'))
+        self.queue.enqueue_many(self.command(n, kinds, scripts) for n in range(self.plan.jobs))
+
+    def command(self, n: int, kinds: list[str], scripts: list[Path]) -> str:
+        """Return the n-th job: a text that a shell must read, or a plain command, which the runner starts itself."""
+        kind, seconds = n % len(kinds), f"{self.dice.uniform(0, self.plan.longest_s):.3f}"
+        if n // len(kinds) % 2:
+            return f"sh {scripts[kind]} {seconds}"
+        return JOB.format(children=kinds[kind], seconds=seconds)
 
     def rage(self, watch: Requeues) -> None:
         """Let the kills fall, spread over the first nine tenths of the work."""
