@@ -194,18 +194,12 @@ class Connection:
             with self.write() as connection:
                 return connection.execute(sql, args).lastrowid or 0
         self._check_pid()
-        patience = None
-        while True:
-            try:
-                number = self.sql.execute(sql, args).lastrowid or 0
-                break
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.DatabaseError as e:
-                if not _is_busy(e):
-                    raise self.fault(e) from e
-                patience = patience or _Patience(self.path, self.waiting)
-                patience.wait()
+        try:
+            number = self._patiently(sql, args).lastrowid or 0
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as e:
+            raise self.fault(e) from e
         self._acknowledge()
         return number
 
@@ -260,13 +254,12 @@ class Connection:
         except sqlite3.OperationalError as e:
             raise self.fault(e) from e
 
-    def _patiently(self, statement: str) -> None:
-        """Begin, or commit: with the rollback journal a commit waits for those who read, and the transaction stays open meanwhile."""
+    def _patiently(self, statement: str, args: Any = ()) -> sqlite3.Cursor:
+        """Begin, commit (with the rollback journal that waits for those who read, and the transaction stays open meanwhile), or both in one statement."""
         patience = _Patience(self.path, self.waiting)
         while True:
             try:
-                self.sql.execute(statement)
-                return
+                return self.sql.execute(statement, args)
             except sqlite3.OperationalError as e:
                 if not _is_busy(e):
                     raise
@@ -332,7 +325,7 @@ class Connection:
             )
 
 
-def _is_busy(error: sqlite3.DatabaseError) -> bool:
+def _is_busy(error: sqlite3.OperationalError) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in BUSY_CODES
 
 
