@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 from queuectl import lifecycle, processes, reserve
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
 from queuectl.model import ADDED_BY, WAITING, Job, State, held
-from queuectl.records import names
+from queuectl.new_jobs import Alike, Mould, job_of, jobs_of
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store import Store
 from queuectl.store.jobs import INSERTED, new_id, new_ids
@@ -23,11 +23,6 @@ FIELDS = ("command", *_SETTINGS, *_OTHERS)
 DEFAULT = "default"  # the queue of jobs that name none
 CONFLICTS = ("error", "skip", "replace")
 _UNKNOWN_DEFAULTS = dict.fromkeys(INSERTED)
-_EMPTY = {
-    "attempts": 0, "runs": 0, "interruptions": 0, "snoozes": 0, "due_mono_ms": None, "started_at_ms": None, "finished_at_ms": None,
-    "worker_id": None, "outcome": None, "exit_code": None, "signal": None, "reason": None, "error": None, "error_sig": None, "result": None,
-    "progress_done": None, "progress_total": None, "progress_text": None, "progress_run": None, "cancel": 0,
-}  # fmt: skip
 
 
 class Enqueuer:
@@ -41,7 +36,7 @@ class Enqueuer:
         self.store = store
         self._version = -1
         self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
-        self._mould: _Mould | None = None
+        self._mould: Mould | None = None
 
     def forget(self) -> None:
         """Look the defaults up again next time."""
@@ -229,7 +224,7 @@ class Enqueuer:
         mould = self._mould
         if mould is None or mould.defaults is not defaults or mould.actor != actor:
             found = self.row({"command": command}, now_ms=now, actor=actor)
-            mould = self._mould = _Mould(defaults, actor, found, head_start=now - found["rank"])
+            mould = self._mould = Mould(defaults, actor, found, head_start=now - found["rank"])
         row = mould.row(new_id(), command, cwd=self._here(), now_ms=now)
         reserve.require_space(self.store.path)
         seq = self.store.jobs.insert_one(row)
@@ -246,7 +241,7 @@ class Enqueuer:
             first = self.store.jobs.insert_alike([row[c] for c in INSERTED], ids, commands)
             self._note(ids[0], ids[-1], len(ids), actor=actor, now_ms=now)
         self.store.connection.checkpoint_if_large()
-        return Alike(_job(row, first), ids, commands)
+        return Alike(job_of(row, first), ids, commands)
 
     def _note(self, first: str, last: str, n: int, *, actor: str, now_ms: int) -> None:
         said = f"{n:,} jobs, {first} to {last}"
@@ -267,7 +262,7 @@ class Enqueuer:
                 self.store.family.relate(first + n, waits, now_ms=now_ms, actor=actor)
             if r["limit"] is not None:
                 self.store.queues.set_limit(r["limit_key"], r["limit"])
-        added = _jobs_of(kept, first)
+        added = jobs_of(kept, first)
         if waiting:  # what its parents are by now may have changed its state
             added |= {r["id"]: self.store.jobs.get(r["id"]) for r in kept if r["parents"]}
         return [
@@ -328,73 +323,6 @@ def _bare(specs: Sequence[str | Mapping[str, Any]]) -> Sequence[str] | None:
     return commands if short and "\0" not in together and all(map(str.strip, commands)) else None
 
 
-class _Mould:
-    """What commands have in common of which nothing else is said, while neither the settings nor who adds them change.
-
-    Args:
-        defaults: the settings that a row was made of.
-        actor: who added it.
-        row: that row.
-        head_start: what its priority is worth, milliseconds.
-    """
-
-    def __init__(self, defaults: object, actor: str, row: Mapping[str, Any], *, head_start: int) -> None:
-        self.defaults, self.actor, self._head_start = defaults, actor, head_start
-        self._row = [row[c] for c in INSERTED]
-        job = _job(row, 0)
-        self._shared = [(setter, getattr(job, f)) for f, setter in _SETTERS if f not in _OWN]
-
-    def row(self, id: str, command: str, *, cwd: str, now_ms: int) -> list[Any]:
-        """Return a command's row."""
-        row = self._row[:]
-        for at, value in zip(
-            _OWN_AT, (id, command, now_ms - self._head_start, now_ms, now_ms, cwd), strict=True
-        ):
-            row[at] = value
-        return row
-
-    def job(self, seq: int, row: Sequence[Any]) -> Job:
-        """Return the job of such a row."""
-        job = object.__new__(Job)
-        for setter, value in self._shared:
-            setter(job, value)
-        for setter, at in _OWN_SETTERS:
-            setter(job, row[at])
-        _set_seq(job, seq)
-        return job
-
-
-class Alike(Sequence[Job]):
-    """Jobs that differ in their number, id and command alone, each made when it is asked for.
-
-    Args:
-        first: the first of them.
-        ids: of all.
-        commands: of all.
-    """
-
-    def __init__(self, first: Job, ids: Sequence[str], commands: Sequence[str]) -> None:
-        self._seq, self._ids, self._commands = first.seq, ids, commands
-        self._shared = [(f, getattr(first, f)) for f in _SHARED]
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    @overload
-    def __getitem__(self, at: int) -> Job: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Job]: ...
-    def __getitem__(self, at: int | slice) -> Job | Sequence[Job]:
-        if isinstance(at, slice):
-            return [self[n] for n in range(*at.indices(len(self)))]
-        n = range(len(self))[at]
-        job = object.__new__(Job)
-        own = (("seq", self._seq + n), ("id", self._ids[n]), ("command", self._commands[n]))
-        for name, value in (*self._shared, *own):
-            _set(job, name, value)
-        return job
-
-
 def _jobs(flag: str, given: object) -> list[str]:
     """Return ids from a job, its id, ids separated by commas, or several of these."""
     if isinstance(given, str):
@@ -404,23 +332,3 @@ def _jobs(flag: str, given: object) -> list[str]:
     if isinstance(given, Iterable) and not isinstance(given, (bytes, Mapping)):
         return [i for item in given for i in _jobs(flag, item)]
     raise expected(flag, "a job, its id, or several", given)
-
-
-def _jobs_of(rows: Sequence[Mapping[str, Any]], first: int) -> dict[str, Job]:
-    """Return the jobs of rows just inserted, by id; `first` is the seq of the first."""
-    return {row["id"]: _job(row, first + n) for n, row in enumerate(rows)}
-
-
-_OWN = ("id", "command", "rank", "created_at_ms", "updated_at_ms", "cwd")
-_OWN_AT = tuple(INSERTED.index(c) for c in _OWN)
-_SETTERS = tuple((f, getattr(Job, f).__set__) for f in names(Job))  # past the refusal of a frozen record
-_OWN_SETTERS = tuple((dict(_SETTERS)[f], at) for f, at in zip(_OWN, _OWN_AT, strict=True))
-_set_seq = dict(_SETTERS)["seq"]
-_SHARED = tuple(n for n in names(Job) if n not in ("seq", "id", "command"))
-_set = object.__setattr__
-
-
-def _job(row: Mapping[str, Any], seq: int) -> Job:
-    columns = {c: row[c] for c in INSERTED}
-    columns["state"] = State(columns["state"])
-    return Job(seq=seq, **columns, **_EMPTY)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from queuectl.records import as_dict, names, record, replace
+from queuectl.records import as_dict, like, names, record, replace
 
 
 @record
@@ -98,3 +98,12 @@ def test_copies_are_equal_and_hold_the_hidden_too(again):
 
 def test_a_record_may_have_no_field():
     assert Empty() == Empty() and repr(Empty()) == "Empty()"
+
+
+def test_copies_that_differ_in_some_fields_are_as_those_of_replace():
+    copy_of = like(Point(1, 2, "a"), "y", "x")
+    assert copy_of(5, 6) == replace(Point(1, 2, "a"), x=6, y=5) and type(copy_of(5, 6)) is Point
+    assert copy_of(5, 6)._note == "a" and copy_of(7, 8) == Point(8, 7)
+    for wrong in ((), (1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
+            copy_of(*wrong)
