@@ -21,68 +21,13 @@ SHELL = "/bin/sh"
 _PLAIN = re.compile(r"[ \t]*[A-Za-z0-9_./+,:@%-]+(?:[ \t]+[A-Za-z0-9_./+,:@%=-]+)*[ \t]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # dash's own words: special and other built-in commands, and what begins or ends a compound command.
-OF_THE_SHELL = frozenset(
-    [
-        ".",
-        ":",
-        "[",
-        "alias",
-        "bg",
-        "break",
-        "cd",
-        "chdir",
-        "command",
-        "continue",
-        "echo",
-        "eval",
-        "exec",
-        "exit",
-        "export",
-        "false",
-        "fc",
-        "fg",
-        "getopts",
-        "hash",
-        "history",
-        "jobs",
-        "kill",
-        "local",
-        "printf",
-        "pwd",
-        "read",
-        "readonly",
-        "return",
-        "set",
-        "shift",
-        "test",
-        "times",
-        "trap",
-        "true",
-        "type",
-        "ulimit",
-        "umask",
-        "unalias",
-        "unset",
-        "wait",
-        "!",
-        "{",
-        "}",
-        "case",
-        "do",
-        "done",
-        "elif",
-        "else",
-        "esac",
-        "fi",
-        "for",
-        "if",
-        "in",
-        "then",
-        "until",
-        "while",
-    ]
-)
-LEADERS = frozenset(("setsid",))  # behave otherwise when they lead their session, as without a shell they do
+OF_THE_SHELL = frozenset((
+    ".", ":", "[", "alias", "bg", "break", "cd", "chdir", "command", "continue", "echo", "eval", "exec", "exit", "export", "false", "fc", "fg", "getopts",
+    "hash", "history", "jobs", "kill", "local", "printf", "pwd", "read", "readonly", "return", "set", "shift", "test", "times", "trap", "true", "type",
+    "ulimit", "umask", "unalias", "unset", "wait",
+    "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "if", "in", "then", "until", "while",
+))  # fmt: skip
+SETSID = "setsid"  # behaves otherwise when it leads a session, as without a shell it would, also at the end of another command's words
 QUIET = (signal.SIGINT, signal.SIGPIPE)  # deaths of which dash says nothing
 # Of a process: what it was given, and its pid.
 TRIAL = "cat /proc/self/environ /proc/self/stat"
@@ -90,10 +35,10 @@ TRIAL = "cat /proc/self/environ /proc/self/stat"
 
 def words(command: str) -> list[str] | None:
     """Return the words of a command that means nothing but them and begins with no word of the shell's; None for any other."""
-    if not _PLAIN.fullmatch(command):
+    if SETSID in command or not _PLAIN.fullmatch(command):
         return None
     found = command.split()
-    return None if found[0] in OF_THE_SHELL or found[0] in LEADERS else found
+    return None if found[0] in OF_THE_SHELL else found
 
 
 class Direct:
@@ -108,10 +53,10 @@ class Direct:
         self._pwd = environment.get("PWD", "")
         path = environment.get("PATH", "").split(":")
         # In dash's PATH `%` is a mark of its own, and a relative folder would depend on where one stands.
-        self._may = all(p.startswith("/") and "%" not in p for p in path)
-        self._may = self._may and os.path.basename(os.path.realpath(shell)) == "dash"
+        may = all(p.startswith("/") and "%" not in p for p in path)
+        may = may and os.path.basename(os.path.realpath(shell)) == "dash"
         self._lock = threading.Lock()
-        self._is_exact: bool | None = None if self._may else False
+        self._is_exact: bool | None = None if may else False
         self.waits = True  # whether the shell waits for the command, instead of becoming it
 
     def is_exact(self, trial: Callable[[], Trial | None]) -> bool:

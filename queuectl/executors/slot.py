@@ -104,15 +104,8 @@ class Slot:
             place: path, without its ending, of the files for large outputs.
             renew: go on with new spool files, for somebody may still write to these.
         """
-        # Most runs write to one of them, or to none.
-        if renew or self.stdout.size():
-            ended.stdout_bytes, ended.stdout, ended.stdout_file = self.stdout.take(
-                place + ".out", renew=renew
-            )
-        if renew or self.stderr.size():
-            ended.stderr_bytes, ended.stderr, ended.stderr_file = self.stderr.take(
-                place + ".err", renew=renew
-            )
+        ended.stdout_bytes, ended.stdout, ended.stdout_file = self.stdout.take(place + ".out", renew=renew)
+        ended.stderr_bytes, ended.stderr, ended.stderr_file = self.stderr.take(place + ".err", renew=renew)
         ended.stored_bytes = min(ended.stdout_bytes, self.stdout.cap) + min(
             ended.stderr_bytes, self.stderr.cap
         )

@@ -56,7 +56,7 @@ class Spawner:
         without_shell: Direct | None = None,
     ) -> None:
         self._libc = _load()
-        self._direct, self.is_direct = without_shell, False
+        self._direct, self._is_direct = without_shell, False
         self._stdin, self._names = stdin, [os.fsencode(n) + b"=" for n in names]
         self._base = [os.fsencode(f"{k}={v}") for k, v in environment.items() if k not in names]
         self._envp = (ctypes.c_char_p * (len(self._base) + len(names) + 1))(*self._base)
@@ -94,37 +94,39 @@ class Spawner:
         Raises:
             CannotStart: too long, no such folder, no shell, no more processes allowed.
         """
+        how = None if extra else self._direct
         words = None
-        if self._direct is not None and not extra:
-            words = direct.words(command)
-            if words and not self._direct.is_exact(self._try):
-                words = None
+        if how is not None and (words := direct.words(command)) and not how.is_exact(lambda: self._try(how)):
+            words = None
+        self._set(stdout, stderr, cwd, values)
+        self._is_direct = how is not None and words is not None and self._start_directly(how, words, cwd)
+        if not self._is_direct:
+            self._start_shell(command, cwd, self._with(extra, values) if extra else self._envp)
+        return self._pid.value
+
+    def _set(self, stdout: int, stderr: int, cwd: str, values: Sequence[str]) -> None:
+        """Prepare for a command what is not as it was for the one before."""
         if self._key != (stdout, stderr, cwd):
             self._prepare(stdout, stderr, cwd)
-        argv, envp = self._argv, self._envp
-        argv[3] = os.fsencode(command)
         held, at = self._values, len(self._base)
         for i, value in enumerate(values):
             if value != held[i]:
-                envp[at + i], held[i] = self._names[i] + os.fsencode(value), value
-        if extra:
-            envp = self._with(extra, values)
-        self.is_direct = words is not None and self._start_directly(words, cwd)
-        if self.is_direct:
-            return self._pid.value
-        code = self._libc.posix_spawn(self._pid_at, self._path, self._actions, self._attr, argv, envp)
+                self._envp[at + i], held[i] = self._names[i] + os.fsencode(value), value
+
+    def _start_shell(self, command: str, cwd: str, envp: Any) -> None:
+        self._argv[3] = os.fsencode(command)
+        code = self._libc.posix_spawn(self._pid_at, self._path, self._actions, self._attr, self._argv, envp)
         if code:
             raise self._failure(code, cwd)
-        return self._pid.value
 
     @property
     def speaks_for_shell(self) -> bool:
         """Whether the command last started has no shell where one would have waited for it, and said it when a signal ends it."""
-        return self.is_direct and self._direct is not None and self._direct.waits
+        return self._is_direct and self._direct is not None and self._direct.waits
 
-    def _start_directly(self, words: Sequence[str], cwd: str) -> bool:
+    def _start_directly(self, how: Direct, words: Sequence[str], cwd: str) -> bool:
         """Start a command without the shell; return False when the shell must say why it does not start."""
-        here = self._direct.pwd(cwd) if self._direct is not None else None
+        here = how.pwd(cwd)
         if here is None:
             return False
         envp, at = self._direct_envp, len(self._passed_on)
@@ -137,24 +139,22 @@ class Spawner:
         )
         return bool(code == 0)
 
-    def _try(self) -> direct.Trial | None:
+    def _try(self, how: Direct) -> direct.Trial | None:
         """Let the shell start a command that tells what it was given, and compare it with what we would have given; None when it failed."""
-        how, self._direct = self._direct, None  # this time the shell
-        assert how is not None
         output = os.memfd_create("trial", os.MFD_CLOEXEC)
         try:
             here, values = how.pwd("/"), [v or "" for v in self._values]
-            pid = self.start(direct.TRIAL, stdout=output, stderr=output, cwd="/", values=values, extra=None)
+            self._set(output, output, "/", values)
+            self._start_shell(direct.TRIAL, "/", self._envp)
+            pid = self._pid.value
             _, status = os.waitpid(pid, 0)
             own = [n + os.fsencode(v) for n, v in zip(self._names, values, strict=True)]
             given = [*self._passed_on, *own, b"PWD=" + os.fsencode(here or "")]
-            told = os.pread(output, 1 << 22, 0)
-            return direct.told(told, given=given, pid=pid) if status == 0 else None
+            return direct.told(os.pread(output, 1 << 22, 0), given=given, pid=pid) if status == 0 else None
         except OSError:
             return None
         finally:
             os.close(output)
-            self._direct = how
             self._forget_actions()
 
     def _prepare(self, stdout: int, stderr: int, cwd: str) -> None:

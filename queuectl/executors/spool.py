@@ -21,6 +21,9 @@ class Taken(NamedTuple):
     file: str | None
 
 
+NOTHING = Taken(0, b"", None)
+
+
 class Spool:
     """The file behind one stream of one slot.
 
@@ -41,9 +44,8 @@ class Spool:
 
     def size(self) -> int:
         """Return how many bytes the run has written so far."""
-        return os.lseek(
-            self.handle, 0, os.SEEK_END
-        )  # nobody reads or writes where a handle stands; half the price of a stat
+        # Nobody reads or writes where a handle stands, and this costs half of a stat.
+        return os.lseek(self.handle, 0, os.SEEK_END)
 
     def seen(self) -> int:
         """Return the size, from any thread; while the run's output is being taken, the last one."""
@@ -74,6 +76,8 @@ class Spool:
             place: the file that a large output goes to.
             renew: go on with a new file, because somebody may still write to this one.
         """
+        if not renew and not self.size():  # most runs write to one stream, or to none
+            return NOTHING
         with self._taking:
             return self._take(place, renew=renew)
 
