@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from queuectl.lifecycle import Claimed
 from queuectl.store import Store
 
 
@@ -34,6 +35,19 @@ FORBIDDEN = {
     "a job that did not wait": "select id from jobs where state not in ('blocked', 'cancelled') and exists (select 1 from dependencies where child = seq and met = 0)",
     "a counter below zero": "select * from counters where n < 0",
 }
+
+
+def claimed(command, **changes):
+    """A job as an executor gets it."""
+    base = Claimed(1, "j", 1, command, "default", 0, 0, 3, 0, None, 10_000, None, "fixed", 1.0, 1000, 0.0, None, None, 0, "/", None)  # fmt: skip
+    return base._replace(**changes)
+
+
+def ended(executor):
+    """How the run ended that an executor has."""
+    done = []
+    await_true(lambda: done.extend(executor.poll()) or done, what="the end of the run")
+    return done[0].ended
 
 
 def check_invariants(store: Store) -> None:

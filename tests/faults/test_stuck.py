@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 
-from harness import await_true, job_processes
+from harness import await_true, claimed, job_processes
 
 from queuectl import processes
 from queuectl.executors.local import LocalExecutor
-from queuectl.lifecycle import Claimed
 from queuectl.model import State
 from queuectl.recovery import recover
 from queuectl.store.workers import Runner
@@ -24,10 +23,7 @@ def test_a_run_whose_processes_may_not_be_killed_ends_as_stuck(tmp_path, monkeyp
     monkeypatch.setattr(processes, "kill", refuse)
     place = str(tmp_path / "queue.db")
     executor = LocalExecutor(["w1"], folder=str(tmp_path / "logs"), database=place, output_cap=1 << 20)
-    job = Claimed(
-        1, "j", 1, "sleep 1000 & sleep 0.3", "default", 0, 0, 3, 0, None, 0, None, "fixed", 1.0, 1000, 0.0, None, None, 0, "/", None
-    )  # fmt: skip
-    executor.submit([job])
+    executor.submit([claimed("sleep 1000 & sleep 0.3", kill_after_ms=0)])
     try:
         await_true(lambda: len(job_processes(place)) >= 2, what="the job's tree")
         executor.stop((1, 1), "cancel", kill_after_ms=0)

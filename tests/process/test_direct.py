@@ -6,21 +6,20 @@ import subprocess
 import sys
 
 import pytest
-from harness import await_true
+from harness import await_true, claimed, ended
 from hypothesis import given
 from hypothesis import strategies as st
 
 from queuectl.executors import direct
 from queuectl.executors.direct import Direct, last_words, words
 from queuectl.executors.local import LocalExecutor
-from queuectl.lifecycle import Claimed
 
 pytestmark = pytest.mark.process
 
 PLAIN = ["ls -l", "date +%s%N", "python3 -m http.server --bind=127.0.0.1", "./a.sh x=1 y,z", "/usr/bin/env A=b", " ls\t-l ", "7z x a.7z"]  # fmt: skip
 NOT_PLAIN = ["true", "echo hello", "a=1 env", "ls *", "ls ~", "ls a~", "cat < a", "ls | wc", "ls&", "ls;ls", "ls $HOME", "ls `ls`", "ls 'a'",
              'ls "a"', "ls \\a", "ls a#b", "# ls", "{ ls; }", "! ls", "if x", "( ls )", "ls\nls", "exec ls", ". ./a", "[ a ]", "ls a{b,c}", "", " ",
-             "ls é", "a=b", "cd /", "test a", "kill 1", "wait", "command ls", "printf x", "[", "ls [a]", "ls ?", "setsid ls", "ls a=~", "ls !x"]  # fmt: skip
+             "ls é", "a=b", "cd /", "test a", "kill 1", "wait", "command ls", "printf x", "[", "ls [a]", "ls ?", "setsid ls", "/usr/bin/setsid ls", "nice setsid ls", "ls a=~", "ls !x"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", PLAIN)
@@ -86,12 +85,9 @@ def _executor(folder, monkeypatch, *, shell):
 
 
 def _run(executor, command, cwd, run):
-    job = Claimed(1, "j", run, command, "default", 0, 0, 3, 0, None, 10_000, None, "fixed", 1.0, 1000, 0.0, None, None, 0, str(cwd), None)  # fmt: skip
-    executor.submit([job])
-    done = []
-    await_true(lambda: done.extend(executor.poll()) or done, what="the end of the run")
-    ended = done[0].ended
-    return ended.exit_code, ended.signal, ended.spawn_error, ended.stdout, ended.stderr
+    executor.submit([claimed(command, run=run, cwd=str(cwd))])
+    end = ended(executor)
+    return end.exit_code, end.signal, end.spawn_error, end.stdout, end.stderr
 
 
 def _close(executor):
@@ -159,11 +155,8 @@ def test_a_folder_that_has_moved_is_called_by_its_new_name(place, monkeypatch):
 
 def test_an_own_environment_goes_by_the_shell(place, monkeypatch):
     executor = _executor(place / "logs", monkeypatch, shell=False)
-    job = Claimed(1, "j", 1, "printenv A", "default", 0, 0, 3, 0, None, 10_000, None, "fixed", 1.0, 1000, 0.0, None, None, 0, str(place), '{"A": "b"}')  # fmt: skip
-    executor.submit([job])
-    done = []
-    await_true(lambda: done.extend(executor.poll()) or done, what="the end of the run")
-    assert done[0].ended.stdout == b"b\n"
+    executor.submit([claimed("printenv A", cwd=str(place), env='{"A": "b"}')])
+    assert ended(executor).stdout == b"b\n"
     _close(executor)
 
 
@@ -183,14 +176,11 @@ def test_a_trial_that_shows_anything_else_leaves_all_to_the_shell(place, monkeyp
 
 def test_a_run_that_we_stop_died_of_its_signal(place, monkeypatch):
     executor = _executor(place / "logs", monkeypatch, shell=False)
-    job = Claimed(1, "j", 1, "sleep 60", "default", 0, 0, 3, 0, None, 10_000, None, "fixed", 1.0, 1000, 0.0, None, None, 0, "/", None)  # fmt: skip
-    executor.submit([job])
+    executor.submit([claimed("sleep 60")])
     await_true(lambda: executor.slots[0].pid, what="the start")
     executor.stop((1, 1), "cancel", kill_after_ms=5000)
-    done = []
-    await_true(lambda: done.extend(executor.poll()) or done, what="the end of the run")
-    ended = done[0].ended
-    assert (ended.exit_code, ended.signal, ended.stopped, ended.stderr) == (None, signal.SIGTERM, "cancel", b"")  # fmt: skip
+    end = ended(executor)
+    assert (end.exit_code, end.signal, end.stopped, end.stderr) == (None, signal.SIGTERM, "cancel", b"")  # fmt: skip
     _close(executor)
 
 

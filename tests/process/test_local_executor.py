@@ -5,48 +5,20 @@ import os
 import signal
 
 import pytest
-from harness import await_true
+from harness import await_true, claimed, ended
 
 from queuectl.executors.local import LocalExecutor
 from queuectl.executors.spawn import CannotStart, Forker, Spawner
-from queuectl.lifecycle import Claimed
 
 pytestmark = pytest.mark.process
-
-
-def job(command, **changes):
-    base = Claimed(
-        1,
-        "j",
-        1,
-        command,
-        "default",
-        0,
-        0,
-        3,
-        0,
-        None,
-        10_000,
-        None,
-        "fixed",
-        1.0,
-        1000,
-        0.0,
-        None,
-        None,
-        0,
-        "/",
-        None,
-    )
-    return base._replace(**changes)
 
 
 @pytest.fixture
 def executor(tmp_path):
     told = []
 
-    def started(slot, claimed, worker):
-        told.append((slot, claimed.id, worker, made.slots[0].pid, (tmp_path / "ran").exists()))
+    def started(slot, job, worker):
+        told.append((slot, job.id, worker, made.slots[0].pid, (tmp_path / "ran").exists()))
 
     made = LocalExecutor(
         ["w1"], folder=str(tmp_path / "logs"), database="x", output_cap=1 << 20, started=started
@@ -57,26 +29,20 @@ def executor(tmp_path):
     made.close()
 
 
-def ended(executor):
-    done = []
-    await_true(lambda: done.extend(executor.poll()) or done, what="the end of the run")
-    return done[0].ended
-
-
 def test_a_start_is_told_before_the_command_can_do_anything(executor, tmp_path):
-    executor.submit([job(f"touch {tmp_path}/ran")])
+    executor.submit([claimed(f"touch {tmp_path}/ran")])
     assert ended(executor).exit_code == 0
     assert executor.told == [(0, "j", "w1", 0, False)]
 
 
 def test_a_command_that_cannot_be_started_says_why(executor):
-    executor.submit([job("true", cwd="/nowhere/at/all")])
+    executor.submit([claimed("true", cwd="/nowhere/at/all")])
     assert ended(executor).spawn_error == "No such file or directory: /nowhere/at/all"
 
 
 def test_what_is_not_started_can_be_taken_back_and_the_count_stays_true(executor, tmp_path):
     gate = tmp_path / "gate"
-    executor.submit([job(f"while ! test -e {gate}; do sleep 0.01; done"), job("true", seq=2, id="k")])
+    executor.submit([claimed(f"while ! test -e {gate}; do sleep 0.01; done"), claimed("true", seq=2, id="k")])
     await_true(lambda: executor.running(), what="the first job")
     assert [j.id for j in executor.withdraw()] == ["k"]
     assert executor.in_flight() == 1
@@ -99,10 +65,10 @@ ODD_RESULTS = {
 
 @pytest.mark.parametrize("odd", ODD_RESULTS)
 def test_an_odd_thing_in_the_results_place_is_no_result_and_leaves_the_slot_whole(executor, odd):
-    executor.submit([job(ODD_RESULTS[odd])])
+    executor.submit([claimed(ODD_RESULTS[odd])])
     first = ended(executor)
     assert (first.exit_code, first.result) == (0, None)
-    executor.submit([job("echo '{\"a\": 1}' > $QUEUECTL_RESULT", seq=2, id="k")])
+    executor.submit([claimed("echo '{\"a\": 1}' > $QUEUECTL_RESULT", seq=2, id="k")])
     assert json.loads(ended(executor).result) == {"a": 1}
 
 
