@@ -79,6 +79,7 @@ class Connection:
         cache_kib: int | None = None,
     ) -> None:
         self.path, self.read_only = path, read_only
+        self._log = path + "-wal"
         self.cache_kib = cache_kib
         self.waiting = waiting
         self.pid = os.getpid()
@@ -86,7 +87,7 @@ class Connection:
         self.has_wal = False
         self.wal_bytes = 0
         # Whoever closes last moves the log and removes it; opened `ro` SQLite leaves it alone, but would leave an empty one where there was none.
-        has_log = os.path.exists(path + "-wal")
+        has_log = os.path.exists(self._log)
         mode = "ro" if read_only and has_log else "rw"
         if not os.access(os.path.dirname(path), os.W_OK):
             mode = "ro" if has_log else "ro&immutable=1"  # without a log to read nobody can be writing
@@ -185,17 +186,19 @@ class Connection:
         self._acknowledge()
 
     def insert(self, sql: str, args: Any) -> int:
-        """One insert of one row as a durable transaction of its own, as `write` makes it, in fewer statements; return the row's number.
+        """One insert of one row, or of none, as a durable transaction of its own, as `write` makes it, in fewer statements.
+
+        Returns: the row's number, 0 for none.
 
         Raises:
             sqlite3.IntegrityError: a constraint refuses the row; nothing was written.
         """
         if self.sql.in_transaction or not self.has_wal:
             with self.write() as connection:
-                return connection.execute(sql, args).lastrowid or 0
+                return _number(connection.execute(sql, args))
         self._check_pid()
         try:
-            number = self._patiently(sql, args).lastrowid or 0
+            number = _number(self._patiently(sql, args))
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as e:
@@ -267,8 +270,10 @@ class Connection:
 
     def _nudge(self) -> None:
         """Tell sleeping runners that a commit can be seen now: they watch the log, and its last write was before the sync."""
-        with contextlib.suppress(OSError):
-            os.utime(self.path + "-wal")
+        try:
+            os.utime(self._log)
+        except OSError:
+            pass
 
     def check_place(self) -> None:
         """Check that the path still names the file we hold, and its -wal the log we wrote to."""
@@ -276,7 +281,7 @@ class Connection:
             here = _inode(self.path)
             wal = None
             if self.has_wal:
-                found = os.stat(self.path + "-wal")
+                found = os.stat(self._log)
                 wal = (found.st_dev, found.st_ino)
                 self.wal_bytes = found.st_size
         except OSError:
@@ -323,6 +328,10 @@ class Connection:
             raise QueuectlError(
                 "this connection was opened before a fork; open the queue again in the child process"
             )
+
+
+def _number(inserted: sqlite3.Cursor) -> int:
+    return (inserted.lastrowid or 0) if inserted.rowcount else 0
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -34,18 +34,19 @@ class Enqueuer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._version = -1
+        self._generation = -1
         self._defaults: dict[str, dict[str, tuple[Any, str]]] = {}
         self._mould: Mould | None = None
 
     def forget(self) -> None:
         """Look the defaults up again next time."""
-        self._version = -1
+        self._generation, self._mould = -1, None
 
     def _defaults_for(self, queue: str) -> dict[str, tuple[Any, str]]:
-        version = self.store.connection.data_version()
-        if version != self._version:
-            self._version = version
+        # Not `data_version`: beside workers that changes all the time, and every job would pay for all settings.
+        generation = self.store.settings.generation()
+        if generation != self._generation:
+            self._generation = generation
             self._defaults = {}
             self._config = self.store.settings.changed()
             self._aging = self._config.get("priority-aging")
@@ -220,16 +221,21 @@ class Enqueuer:
             InvalidValue: it is no command.
         """
         v.command(command)
-        defaults, now = self._defaults_for(DEFAULT), processes.now_ms()
-        mould = self._mould
-        if mould is None or mould.defaults is not defaults or mould.actor != actor:
-            found = self.row({"command": command}, now_ms=now, actor=actor)
-            mould = self._mould = Mould(defaults, actor, found, head_start=now - found["rank"])
-        row = mould.row(new_id(), command, cwd=self._here(), now_ms=now)
-        reserve.require_space(self.store.path)
-        seq = self.store.jobs.insert_one(row)
+        while True:
+            now, mould = processes.now_ms(), self._mould
+            if mould is None or mould.actor != actor:
+                mould = self._mould = self._new_mould(command, actor, now_ms=now)
+            row = mould.row(new_id(), command, cwd=self._here(), now_ms=now)
+            reserve.require_space(self.store.path)
+            if seq := self.store.jobs.insert_one(row, settings=mould.settings):
+                break
+            self._mould = None  # somebody has changed the settings that it was made of
         self.store.connection.checkpoint_if_large()
         return mould.job(seq, row)
+
+    def _new_mould(self, command: str, actor: str, *, now_ms: int) -> Mould:
+        row = self.row({"command": command}, now_ms=now_ms, actor=actor)
+        return Mould(self._generation, actor, row, head_start=now_ms - row["rank"])
 
     def _add_bare(self, commands: Sequence[str], *, batch: str, actor: str) -> Sequence[Job]:
         """Enqueue commands that have been checked, with nothing else said of them."""

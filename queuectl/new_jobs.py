@@ -41,14 +41,14 @@ class Mould:
     """What commands have in common of which nothing else is said, while neither the settings nor who adds them change.
 
     Args:
-        defaults: the settings that a row was made of.
+        settings: generation of the settings that a row was made of.
         actor: who added it.
         row: that row.
         head_start: what its priority is worth, milliseconds.
     """
 
-    def __init__(self, defaults: object, actor: str, row: Mapping[str, Any], *, head_start: int) -> None:
-        self.defaults, self.actor, self._head_start = defaults, actor, head_start
+    def __init__(self, settings: int, actor: str, row: Mapping[str, Any], *, head_start: int) -> None:
+        self.settings, self.actor, self._head_start = settings, actor, head_start
         self._row = [row[c] for c in INSERTED]
         self._job = like(job_of(row, 0), "seq", *_OWN)
 

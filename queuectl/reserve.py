@@ -21,8 +21,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def free_bytes(path: str) -> int:
-    """Return the free space on the disk that a file lies on, bytes."""
-    found = os.statvfs(os.path.dirname(path))
+    """Return the free space on the disk that a file lies on, bytes; its path is absolute."""
+    found = os.statvfs(path[: path.rindex("/")] or "/")
     return found.f_bavail * found.f_frsize
 
 

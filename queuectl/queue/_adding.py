@@ -100,9 +100,10 @@ class Adding(Base):
             InvalidValue: a value is not what was expected; nothing was enqueued.
             StateConflict: the id or the unique key is taken.
         """
-        given = {k: x for k, x in locals().items() if k != "self" and x is not None}
-        if len(given) == 1:
+        said = locals()
+        if list(said.values()).count(None) == len(said) - 2:  # all but self and the command
             return self._enqueuer.add_command(command, actor=self._actor)
+        given = {k: x for k, x in said.items() if k != "self" and x is not None}
         return self._enqueuer.add([given], actor=self._actor)[0]
 
     def enqueue_many(

@@ -20,6 +20,8 @@ INSERTED = (
     "retry_of", "batch", "schedule", "slot_ms", "origins",
 )  # fmt: skip
 _INSERT = f"insert into jobs ({', '.join(INSERTED)}) values ({', '.join('?' * len(INSERTED))})"
+_INSERT_IF = f"""insert into jobs ({", ".join(INSERTED)}) select {", ".join("?" * len(INSERTED))}
+  where coalesce((select generation from control where name = 'config'), 0) = ?"""
 _INSERT_ALIKE = f"""insert into jobs ({", ".join(INSERTED)})
   select cast(substr(?, 8 * key + 1, 8) as text), value, {", ".join("?" * (len(INSERTED) - 2))} from json_each(?)"""
 _LANE = tuple(INSERTED.index(c) for c in ("queue", "limit_key", "state"))
@@ -83,14 +85,18 @@ class Jobs:
             self._tally(Counter(tuple(r[c] for c in _LANE) for r in rows if r[_BATCH] is not None))
             return self._last_seq() - len(rows) + 1
 
-    def insert_one(self, row: Sequence[Any]) -> int:
+    def insert_one(self, row: Sequence[Any], *, settings: int) -> int:
         """Insert a row of `INSERTED`'s columns, without a batch, in a transaction of its own; return its seq.
+
+        Args:
+            row: its values.
+            settings: generation of the settings that it was made of; if that has passed, nothing is inserted, and 0 returned.
 
         Raises:
             StateConflict: its id is taken; nothing was inserted.
         """
         try:
-            return self._c.insert(_INSERT, row)
+            return self._c.insert(_INSERT_IF, [*row, settings])
         except sqlite3.IntegrityError as e:
             raise self._taken(e, [row]) from None
 

@@ -82,6 +82,11 @@ class Settings:
 
     # --- control ---
 
+    def generation(self) -> int:
+        """Return a number that every change of config, or of a queue's settings, raises."""
+        row = self._c.one("select generation from control where name = 'config'")
+        return int(row[0]) if row else 0
+
     def signal(self, name: str, value: str, *, now_ms: int) -> int:
         """Raise a control signal; return its new generation."""
         rows = self._c.rows(

@@ -230,6 +230,27 @@ def test_bare_commands_one_by_one_see_what_has_changed_between_them(q, tmp_path,
     assert q.enqueue("echo 3").rank >= second.rank
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda q: q.config.set("max-retries", 9),
+        lambda q: q.queue.set("default", "max-retries", "9"),
+    ],
+    ids=["config", "queue"],
+)
+def test_commands_heed_settings_that_another_connection_has_changed(q, change):
+    q.enqueue("true"), q.enqueue("true", priority=1)
+    change(Queue(q.path))
+    assert [q.enqueue("true").max_retries, q.enqueue("true", priority=1).max_retries] == [9, 9]
+
+
+def test_commands_do_not_read_the_settings_again_because_others_commit(q, monkeypatch):
+    q.enqueue("true")
+    Queue(q.path).enqueue("true")
+    monkeypatch.setattr(type(q._store.settings), "changed", lambda _: pytest.fail("read again"))
+    assert q.enqueue("true").id != q.enqueue("true", priority=1).id
+
+
 def test_a_bare_command_is_noted_with_who_adds_it_not_with_who_did_before(q):
     adder = Enqueuer(Store(q.path))
     jobs = [adder.add_command("true", actor=a) for a in ("cli", "python", "cli", "panel")]
