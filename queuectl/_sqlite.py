@@ -208,9 +208,9 @@ class Connection:
 
     def _acknowledge(self) -> None:
         """After a commit, before anybody is told that it is done."""
-        self.check_place()
         if self.has_wal and self.waiting is None:
-            self._nudge()
+            self._nudge()  # first: whoever waits for it need not wait for our look
+        self.check_place()
 
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._begin()

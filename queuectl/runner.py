@@ -45,6 +45,7 @@ BEAT_S = 2.0
 GARBAGE = 10_000  # objects made and not freed, until a look for unreachable ones
 PEERS_S = 1.0  # between two looks at other runners
 AFTER_COMMIT_S = 0.2  # after a commit of somebody, until the next look: it may be a new runner's
+CHORE_PAUSE_S = 0.005  # after a start from rest, until the chores may have the interpreter
 SWITCH_S = 0.0005  # a slot's thread waits at most so long for the interpreter (Python's own is 5 ms)
 CACHE_KIB = 512  # pages of the database kept in memory: a turn needs few, and others' commits empty it again and again
 TEND_S = 0.05  # between two looks at the limits of running jobs while somebody else holds the write lock
@@ -117,6 +118,7 @@ class Runner:
         self.backlog = True  # whether the last claim got all it wanted, so that there may be more
         self.next_due: tuple[int | None, int | None] = (None, None)
         self.others_wrote = True
+        self.from_rest = False  # whether the last turn gave jobs to slots that had none
         self.aftermath = Aftermath(
             self.store, self._tell, runner=self.id, queues=options.queues, solo=options.solo
         )
@@ -214,7 +216,8 @@ class Runner:
             self.turn()
             if self.notice_dead_peers():
                 self.turn()
-            if self.tend_chores():
+            # A job that is on its way to a slot must not wait for the interpreter because of them.
+            if not self.from_rest and self.tend_chores():
                 self.turn()
         self.leave()
 
@@ -302,7 +305,7 @@ class Runner:
         if self.unsettled:
             due.append(FLUSH_S)
         if self.orders.stopping is None and (chore := self.chores.next_due_s(self._moment())) is not None:
-            due.append(chore)
+            due.append(max(chore, CHORE_PAUSE_S if self.from_rest else 0))
         if self.executor.queued():
             due.append(STRANDED_S)
         return max(0.0, min(due))
@@ -406,11 +409,15 @@ class Runner:
             return
         self._heed_space()
         now, mono, clock = processes.now_ms(), processes.mono_ms(), time.monotonic()
-        wanted = self.wanted()
-        wall_due, mono_due = self.next_due
-        due = (wall_due is not None and wall_due <= now) or (mono_due is not None and mono_due <= mono)
+        wanted, self.from_rest = self.wanted(), False
         beating = clock - self.pulse.beat >= self.beat_s
-        if not (self.unsettled or beating or due or self._is_stuck() or self._may_claim(wanted)):
+        if not (
+            self.unsettled
+            or beating
+            or self._is_stuck()
+            or self._may_claim(wanted)
+            or self._is_due(now, mono)
+        ):
             return
         # On a full disk what has ended is kept in memory until the next look at it.
         with contextlib.suppress(DiskFull):
@@ -423,12 +430,15 @@ class Runner:
             return False
         if self.backlog or self.others_wrote:
             self.others_wrote = False
-            counts = self.store.connection.rows(
-                "select 1 from counters where state = 'pending' and n > 0 limit 1"
-            )
+            if self.store.connection.rows("select 1 from counters where state = 'pending' and n > 0 limit 1"):
+                return True
             self.next_due = self.store.line.next_due()
-            return bool(counts) or self.next_due != (None, None)
         return False
+
+    def _is_due(self, now: int, mono: int) -> bool:
+        """Whether a waiting job's time has come, of those we know."""
+        wall_due, mono_due = self.next_due
+        return (wall_due is not None and wall_due <= now) or (mono_due is not None and mono_due <= mono)
 
     def _write(self, wanted: int, *, now: int, mono: int, beating: bool) -> None:
         line, ended = self.store.line, self.unsettled
@@ -453,19 +463,27 @@ class Runner:
             line.give_back([(j.seq, j.run) for j in self.stranded], now_ms=now)
             ended_workers = self._ended_workers()
             self.store.workers.forget_workers(ended_workers)
-            promoted = line.promote(now_ms=now, mono_ms=mono)
+            promoted = line.promote(now_ms=now, mono_ms=mono) if self._is_due(now, mono) else []
             self.aftermath.recorded(ended, rows, late, now_ms=now)
             claims = self._claim(wanted, now)
-            self.next_due = line.next_due()
-        self.gone.update(ended_workers)
-        self.alarm.forget_own()
         self.unsettled, self.stranded = [], []
-        self.executor.submit(claims)
+        self.from_rest = bool(claims) and not self.executor.in_flight()
+        self.executor.submit(claims)  # before all that can wait
+        self.gone.update(ended_workers)
+        self.next_due = line.next_due()
+        self._forget_own()
+        self._lend(wanted, len(claims))
         self.executor.low_water = self.pace.low_water(self.executor.capacity)
         self._after(ended, verdicts, late, promoted)
         self.aftermath.committed()
         self._heed_breakers()
         self.store.connection.checkpoint_if_large()
+
+    def _forget_own(self) -> None:
+        """Forget what our own commit wrote to the log, but not what somebody else committed about the same time."""
+        self.alarm.forget_own()
+        if self.store.connection.data_version() != self.version:
+            self.alarm.look_at_once()
 
     def _is_stuck(self) -> bool:
         """Whether jobs claimed ahead, in the belief that jobs are short, wait behind ones that are not."""
@@ -511,9 +529,14 @@ class Runner:
         self.backlog = len(claims) == wanted
         if 1 < len(claims) <= len(free):
             line.assign([(w, j.seq, j.run) for w, j in zip(free, claims, strict=False)])
-        if len(claims) < wanted and (line.suspects(queues) or self.aftermath.wants_companion):
-            self._lend_a_slot(len(claims))
         return claims
+
+    def _lend(self, wanted: int, claimed: int) -> None:
+        """Lend a slot where there was room left and a suspect job waits."""
+        if self.o.solo or claimed >= wanted:
+            return
+        if self.store.line.suspects(self.o.queues) or self.aftermath.wants_companion:
+            self._lend_a_slot(claimed)
 
     def _lend_a_slot(self, claimed: int) -> None:
         """Ask for a companion that tries a suspect job alone, where its neighbours cannot suffer with it."""

@@ -128,6 +128,10 @@ class Alarm:
         """The commit that woke us was seen: no need to look again."""
         self._looks = []
 
+    def look_at_once(self) -> None:
+        """Do not sleep: there is a commit to be seen."""
+        self._looks = [0.0]
+
     def forget_own(self) -> None:
         """Throw away what our own commit wrote to the log."""
         self._watch.drain()

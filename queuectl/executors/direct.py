@@ -72,15 +72,15 @@ class Direct:
     def pwd(self, cwd: str) -> str | None:
         """Return what the shell would call the folder it is started in, None where that is not plain."""
         try:
-            handle = os.open(cwd, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                here, name = os.fstat(handle), os.readlink(f"/proc/self/fd/{handle}")
-            finally:
-                os.close(handle)
             if self._pwd.startswith("/"):
                 there = _stat(self._pwd)
-                if there is not None and os.path.samestat(here, there):
+                if there is not None and os.path.samestat(os.stat(cwd), there):
                     return self._pwd
+            handle = os.open(cwd, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                name = os.readlink(f"/proc/self/fd/{handle}")
+            finally:
+                os.close(handle)
         except OSError:
             return None
         return name if name.startswith("/") and not name.endswith(" (deleted)") else None
