@@ -36,6 +36,7 @@ else:
 APPLICATION_ID = 0x71637431  # "qct1"
 BUSY_S = 30.0
 CHECKPOINT_BYTES = 4 << 20
+ROOMY_KIB = 32_768
 BUSY_CODES = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED (primary codes)
 
 lean = False  # set by command and worker processes: sqlite-utils is then imported without pandas and numpy
@@ -205,6 +206,16 @@ class Connection:
             raise self.fault(e) from e
         self._acknowledge()
         return number
+
+    @contextlib.contextmanager
+    def roomy(self) -> Iterator[None]:
+        """Keep more pages in memory during one large change, so that none is written to the log twice."""
+        usual = int(self.rows("pragma cache_size")[0][0])
+        self.rows(f"pragma cache_size=-{ROOMY_KIB}")
+        try:
+            yield
+        finally:
+            self.rows(f"pragma cache_size={usual}")
 
     def _acknowledge(self) -> None:
         """After a commit, before anybody is told that it is done."""

@@ -14,12 +14,12 @@ from queuectl.breaker import Breaker, End
 from queuectl.chores import Chore, Moment
 from queuectl.executors import Done
 from queuectl.hooks import Firing, Hooks
+from queuectl.ids import new_id
 from queuectl.lifecycle import Claimed
 from queuectl.model import Outcome, State
 from queuectl.recovery import recover
 from queuectl.settings import HOOKS
 from queuectl.store import Store
-from queuectl.store.jobs import new_id
 from queuectl.store.line import Settled
 
 COUNTED = ("ok", *(o.value for o in breaker.FAILURES))

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from queuectl import lifecycle, processes, reserve
 from queuectl import validate as v
-from queuectl.errors import InvalidValue, QueuectlError, StateConflict, expected
+from queuectl.errors import IdTaken, InvalidValue, QueuectlError, StateConflict, expected
+from queuectl.ids import new_id, new_ids
 from queuectl.model import ADDED_BY, WAITING, Job, State, held
 from queuectl.new_jobs import Alike, Mould, job_of, jobs_of
 from queuectl.settings import JOB_SETTINGS
 from queuectl.store import Store
-from queuectl.store.jobs import INSERTED, new_id, new_ids
+from queuectl.store.jobs import INSERTED
 
+T = TypeVar("T")
 _SETTINGS = {s.name.replace("-", "_"): s for s in JOB_SETTINGS}
 _OTHERS = ("id", "queue", "delay", "run_at", "after", "after_any", "after_fail", "unique_key", "unique_for", "on_conflict", "limit_key", "limit",
            "tag", "cwd", "env", "params")  # fmt: skip
 FIELDS = ("command", *_SETTINGS, *_OTHERS)
 DEFAULT = "default"  # the queue of jobs that name none
 CONFLICTS = ("error", "skip", "replace")
+DRAWS = 5  # of ids, until one that is taken is an error
 _UNKNOWN_DEFAULTS = dict.fromkeys(INSERTED)
 
 
@@ -195,11 +198,13 @@ class Enqueuer:
         specs = specs if isinstance(specs, list) else list(specs)
         if batch is not None and len(specs) > 1 and (commands := _bare(specs)):
             return self._add_bare(commands, batch=batch, actor=actor)
-        now, rows = processes.now_ms(), []
+        now, rows, drawn = processes.now_ms(), [], []
         for n, given in enumerate(specs, 1):
             spec = {"command": given} if isinstance(given, str) else given
             try:
                 rows.append(self.row(spec, now_ms=now, batch=batch, actor=actor))
+                if spec.get("id") is None:
+                    drawn.append(rows[-1])
             except QueuectlError as e:
                 if n == 1 and not rows and batch is None:
                     raise
@@ -207,12 +212,38 @@ class Enqueuer:
         if not rows:
             return []
         reserve.require_space(self.store.path)
-        with self.store.write():
-            out = self._insert(rows, now_ms=now, actor=actor)
-            if batch is not None and len(rows) > 1:  # one for all of them; a single job's row tells enough
-                self._note(out[0].id, out[-1].id, len(rows), actor=actor, now_ms=now)
+
+        def insert() -> list[Job]:
+            with self.store.write():
+                out = self._insert(rows, now_ms=now, actor=actor)
+                if (
+                    batch is not None and len(rows) > 1
+                ):  # one for all of them; a single job's row tells enough
+                    self._note(out[0].id, out[-1].id, len(rows), actor=actor, now_ms=now)
+                return out
+
+        def redraw() -> None:
+            taken = self.store.jobs.taken([r["id"] for r in drawn])
+            for r in drawn:
+                if r["id"] in taken:
+                    r["id"] = new_id()
+
+        out = self._drawing(insert, redraw)
         self.store.connection.checkpoint_if_large()
         return out
+
+    def _drawing(self, insert: Callable[[], T], redraw: Callable[[], object]) -> T:
+        """Insert jobs with ids that were drawn. Where one of them is some older job's, draw it anew: of ten million jobs' it is, in every third batch of 100,000."""
+        for _ in range(DRAWS - 1):
+            try:
+                return insert()
+            except IdTaken:
+                if (
+                    self.store.connection.sql.in_transaction
+                ):  # what was inserted before it stays until the caller has ended it
+                    raise
+                redraw()
+        return insert()
 
     def add_command(self, command: str, *, actor: str = "python") -> Job:
         """Enqueue one command with nothing else said of it: what `add` does, at half its price.
@@ -221,15 +252,21 @@ class Enqueuer:
             InvalidValue: it is no command.
         """
         v.command(command)
+        tries = 0
         while True:
             now, mould = processes.now_ms(), self._mould
             if mould is None or mould.actor != actor:
                 mould = self._mould = self._new_mould(command, actor, now_ms=now)
             row = mould.row(new_id(), command, cwd=self._here(), now_ms=now)
             reserve.require_space(self.store.path)
-            if seq := self.store.jobs.insert_one(row, settings=mould.settings):
-                break
-            self._mould = None  # somebody has changed the settings that it was made of
+            try:
+                if seq := self.store.jobs.insert_one(row, settings=mould.settings):
+                    break
+                self._mould = None  # somebody has changed the settings that it was made of
+            except IdTaken:
+                tries += 1
+                if tries == DRAWS:
+                    raise
         self.store.connection.checkpoint_if_large()
         return mould.job(seq, row)
 
@@ -243,9 +280,18 @@ class Enqueuer:
         row = self.row({"command": commands[0]}, now_ms=now, batch=batch, actor=actor)
         ids = new_ids(len(commands))
         reserve.require_space(self.store.path)
-        with self.store.write():
-            first = self.store.jobs.insert_alike([row[c] for c in INSERTED], ids, commands)
-            self._note(ids[0], ids[-1], len(ids), actor=actor, now_ms=now)
+
+        def insert() -> int:
+            with self.store.connection.roomy(), self.store.write():
+                first = self.store.jobs.insert_alike([row[c] for c in INSERTED], ids, commands)
+                self._note(ids[0], ids[-1], len(ids), actor=actor, now_ms=now)
+                return first
+
+        def redraw() -> None:
+            nonlocal ids
+            ids = ids.without(self.store.jobs.taken(ids))
+
+        first = self._drawing(insert, redraw)
         self.store.connection.checkpoint_if_large()
         return Alike(job_of(row, first), ids, commands)
 

@@ -65,6 +65,10 @@ class StateConflict(QueuectlError):
     exit_code = 5
 
 
+class IdTaken(StateConflict):
+    """A job has this id already."""
+
+
 class DatabaseBusy(QueuectlError):
     """The write lock was held by somebody else for too long."""
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from queuectl import keeper, processes
 from queuectl.board import Board
 from queuectl.errors import WorkerStartFailed
+from queuectl.ids import new_id
 from queuectl.model import Worker
 from queuectl.records import record, replace
 from queuectl.runner import Options, serve
 from queuectl.store import Store
-from queuectl.store.jobs import new_id
 
 if TYPE_CHECKING:
     import subprocess

@@ -25,6 +25,7 @@ from queuectl.executors import Done
 from queuectl.executors.local import FLUSH_S, LocalExecutor
 from queuectl.executors.told import Listener, Told
 from queuectl.hooks import LIMIT_S
+from queuectl.ids import new_id
 from queuectl.lifecycle import Claimed, Verdict
 from queuectl.model import State
 from queuectl.orders import Orders
@@ -36,7 +37,6 @@ from queuectl.report import Report, say
 from queuectl.reserve import LAST_LOOK_S, Space
 from queuectl.settling import settled
 from queuectl.store import Store
-from queuectl.store.jobs import new_id
 from queuectl.store.line import Settled
 from queuectl.store.workers import Runner as Identity
 from queuectl.wakeup import Alarm

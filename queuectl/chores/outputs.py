@@ -8,8 +8,8 @@ from collections.abc import Callable
 from queuectl.chores._chore import Chore, Moment
 from queuectl.chores._pace import Pace
 from queuectl.chores.litter import Litter
+from queuectl.ids import new_id
 from queuectl.store import Store
-from queuectl.store.jobs import new_id
 from queuectl.store.retention import TURN_MS
 
 COUNTED_AT_ONCE = 2000  # rows

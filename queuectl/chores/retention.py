@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from queuectl.chores._chore import Chore, Moment
 from queuectl.chores._pace import Pace
 from queuectl.chores.litter import Litter
+from queuectl.ids import new_id
 from queuectl.model import State
 from queuectl.store import Store
-from queuectl.store.jobs import new_id
 from queuectl.store.retention import TURN_MS, Place
 
 ENDED, DEAD = (State.COMPLETED, State.CANCELLED), (State.DEAD,)

@@ -10,13 +10,13 @@ from queuectl import lifecycle, processes, selection
 from queuectl import validate as v
 from queuectl.answers import ActionResult, Change
 from queuectl.bulk import NEW_JOB, Plan, Verb
+from queuectl.ids import new_id
 from queuectl.model import Job, State
 from queuectl.queue._base import Base
 from queuectl.records import replace
 from queuectl.settings import SETTINGS
 from queuectl.store.filters import Filter
 from queuectl.store.foresight import Place
-from queuectl.store.jobs import new_id
 from queuectl.store.queues import BY_PERSON
 
 ALL = "*"  # every queue, those that come later too

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from queuectl.ids import new_id
 from queuectl.model import Job
 from queuectl.queue._base import Base
-from queuectl.store.jobs import new_id
 
 Step = str | Mapping[str, Any]
 
@@ -124,7 +124,8 @@ class Adding(Base):
 
         found = specs(source)
         with bars.bar(len(found), label="adding", shown=progress) as bar:
-            told = _telling(found, bar)
+            plain = isinstance(found[0], str) if found else False  # then there is nothing to be told of each
+            told = found if plain else _telling(found, bar)
             return AddedJobs(self._enqueuer.add(told, batch=f"b{time.time_ns():x}", actor=self._actor))
 
     def chain(

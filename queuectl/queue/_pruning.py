@@ -9,11 +9,11 @@ from typing import Any
 from queuectl import processes
 from queuectl import validate as v
 from queuectl.errors import InvalidValue, StateConflict
+from queuectl.ids import new_id
 from queuectl.model import State
 from queuectl.queue._working import Working
 from queuectl.records import record
 from queuectl.settings import shown
-from queuectl.store.jobs import new_id
 
 PRUNABLE = (State.COMPLETED, State.CANCELLED, State.DEAD)
 

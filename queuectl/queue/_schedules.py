@@ -10,9 +10,9 @@ from queuectl import processes
 from queuectl import validate as v
 from queuectl.answers import ActionResult
 from queuectl.errors import StateConflict
+from queuectl.ids import new_id
 from queuectl.queue._base import Group
 from queuectl.records import replace as changed
-from queuectl.store.jobs import new_id
 
 if TYPE_CHECKING:
     from queuectl.cron import Entries

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from queuectl._sqlite import Connection, sqlite3
-from queuectl.errors import JobNotFound, StateConflict
+from queuectl.errors import IdTaken, JobNotFound, StateConflict
+from queuectl.ids import LENGTH, Ids
 from queuectl.model import Job, JobList, Progress, Run, State, state_of
 from queuectl.store.filters import Filter
 
@@ -23,7 +23,7 @@ _INSERT = f"insert into jobs ({', '.join(INSERTED)}) values ({', '.join('?' * le
 _INSERT_IF = f"""insert into jobs ({", ".join(INSERTED)}) select {", ".join("?" * len(INSERTED))}
   where coalesce((select generation from control where name = 'config'), 0) = ?"""
 _INSERT_ALIKE = f"""insert into jobs ({", ".join(INSERTED)})
-  select cast(substr(?, 8 * key + 1, 8) as text), value, {", ".join("?" * (len(INSERTED) - 2))} from json_each(?)"""
+  select cast(substr(?, {LENGTH} * key + 1, {LENGTH}) as text), value, {", ".join("?" * (len(INSERTED) - 2))} from json_each(?)"""
 _LANE = tuple(INSERTED.index(c) for c in ("queue", "limit_key", "state"))
 _BATCH = INSERTED.index("batch")
 PIECE_CHARS = 10_000_000  # of commands in one statement
@@ -35,30 +35,7 @@ HOLDS_ITS_KEY = """unique_key is not null and (
   or (unique_for = 'active' and state in ('scheduled', 'blocked', 'pending', 'processing', 'failed'))
   or (unique_for = 'queued' and runs = 0 and state in ('scheduled', 'blocked', 'pending')))"""
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 FEW = 20_000  # rows of a state up to which its partial index is sorted instead of scanning the newest jobs
-
-
-# From random bytes to characters, each as likely as the others: the bytes that 36 does not divide are left out.
-_LETTERS = bytes(ord(ALPHABET[n % len(ALPHABET)]) for n in range(256))
-_UNEVEN = bytes(range(256 - 256 % len(ALPHABET), 256))
-
-
-def new_ids(n: int) -> list[str]:
-    """Return n different ids in ascending order: random as those of `new_id`, but the index of ids takes them in one walk."""
-    found: set[str] = set()
-    while len(found) < n:
-        text = os.urandom(9 * (n - len(found)) + 8).translate(_LETTERS, _UNEVEN).decode()
-        found.update([text[i : i + 8] for i in range(0, len(text) - 7, 8)])
-    return sorted(found)[:n]
-
-
-def new_id() -> str:
-    """Return 8 random characters a–z 0–9 (2.8 · 10¹² of them)."""
-    while True:
-        text = os.urandom(16).translate(_LETTERS, _UNEVEN)
-        if len(text) >= 8:
-            return text[:8].decode()
 
 
 class Jobs:
@@ -73,7 +50,8 @@ class Jobs:
         """Insert rows of `INSERTED`'s columns; return the first one's seq. All in one write transaction, in order.
 
         Raises:
-            StateConflict: an id or a unique key is taken; nothing was inserted.
+            IdTaken: an id is taken; nothing was inserted.
+            StateConflict: a unique key is taken; nothing was inserted.
         """
         with self._c.write() as sql:
             try:
@@ -81,7 +59,7 @@ class Jobs:
                     return int(sql.execute(_INSERT, rows[0]).lastrowid or 0)
                 sql.executemany(_INSERT, rows)
             except sqlite3.IntegrityError as e:
-                raise self._taken(e, rows) from None
+                raise self._refused(e, rows) from None
             self._tally(Counter(tuple(r[c] for c in _LANE) for r in rows if r[_BATCH] is not None))
             return self._last_seq() - len(rows) + 1
 
@@ -93,25 +71,25 @@ class Jobs:
             settings: generation of the settings that it was made of; if that has passed, nothing is inserted, and 0 returned.
 
         Raises:
-            StateConflict: its id is taken; nothing was inserted.
+            IdTaken: its id is taken; nothing was inserted.
         """
         try:
             return self._c.insert(_INSERT_IF, [*row, settings])
         except sqlite3.IntegrityError as e:
-            raise self._taken(e, [row]) from None
+            raise self._refused(e, [row]) from None
 
-    def insert_alike(self, row: Sequence[Any], ids: Sequence[str], commands: Sequence[str]) -> int:
+    def insert_alike(self, row: Sequence[Any], ids: Ids, commands: Sequence[str]) -> int:
         """Insert one row again and again under other ids and commands; return the first one's seq.
 
         One statement goes through all of a piece: a third of what a statement for each row takes.
 
         Args:
             row: values of `INSERTED`'s columns; id and command are not looked at, a batch is required.
-            ids: different ids of 8 characters, one for each row.
+            ids: one for each row.
             commands: as many.
 
         Raises:
-            StateConflict: an id is taken; nothing was inserted.
+            IdTaken: an id is taken; nothing was inserted.
         """
         longest = max(map(len, commands))
         n = max(1, min(len(ids), PIECE_CHARS // longest))
@@ -119,10 +97,10 @@ class Jobs:
             try:
                 for start in range(0, len(ids), n):
                     texts = json.dumps(commands[start : start + n], ensure_ascii=False)
-                    named = "".join(ids[start : start + n]).encode()
+                    named = ids.packed[LENGTH * start : LENGTH * (start + n)].encode()
                     sql.execute(_INSERT_ALIKE, [named, *row[2:], texts])
             except sqlite3.IntegrityError as e:
-                raise self._taken(e, [(i,) for i in ids]) from None
+                raise self._refused(e, [(i,) for i in ids]) from None
             self._tally({tuple(row[c] for c in _LANE): len(ids)})
             return self._last_seq() - len(ids) + 1
 
@@ -137,16 +115,26 @@ class Jobs:
     def _last_seq(self) -> int:
         return int(self._c.rows("select max(seq) from jobs")[0][0])
 
-    def _taken(self, error: sqlite3.IntegrityError, rows: Sequence[Sequence[Any]]) -> Exception:
+    def _refused(self, error: sqlite3.IntegrityError, rows: Sequence[Sequence[Any]]) -> Exception:
         if "jobs.id" in str(error):
             ids = [r[0] for r in rows]
             first = next((i for n, i in enumerate(ids) if i in ids[:n] or self.seq_of(i)), ids[0])
-            return StateConflict(f"id: a job {first} exists already; the first is kept, choose another id")
+            return IdTaken(f"id: a job {first} exists already; the first is kept, choose another id")
         if "unique_key" in str(error):
             return StateConflict(
                 "unique-key: a job with this key is in the queue already; wait for it or use another key"
             )
         return error
+
+    def taken(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these ids that jobs have."""
+        asked = json.dumps(list(ids))
+        return {
+            i
+            for (i,) in self._c.rows(
+                "select id from jobs where id in (select value from json_each(?))", (asked,)
+            )
+        }
 
     # --- out ---
 

@@ -7,9 +7,9 @@ import random
 import zlib
 from typing import Any
 
+from queuectl.ids import new_id
 from queuectl.model import State
 from queuectl.store import Store
-from queuectl.store.jobs import new_id
 
 HOUR = 3_600_000
 CAUSES = [

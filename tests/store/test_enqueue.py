@@ -11,6 +11,7 @@ from queuectl import Queue
 from queuectl.cli import main
 from queuectl.enqueue import Enqueuer
 from queuectl.errors import InvalidValue, QueuectlError, StateConflict
+from queuectl.ids import Ids, new_id
 from queuectl.model import ADDED_BY, State
 from queuectl.records import as_dict
 from queuectl.store import Store
@@ -201,12 +202,60 @@ def test_bare_commands_go_in_as_they_are_and_are_counted(q, monkeypatch):
     assert q._store.jobs.counts() == q._store.jobs.recount()
 
 
-def test_bare_commands_whose_ids_are_taken_leave_nothing(q, monkeypatch):
-    q.enqueue("true", id="aaaaaaaa")
-    monkeypatch.setattr("queuectl.enqueue.new_ids", lambda _: ["zzzzzzzz", "aaaaaaaa"])
-    with pytest.raises(StateConflict, match="aaaaaaaa exists"):
+def drawn(monkeypatch, *ids):
+    """Draw these ids first, of batches and of single jobs; then others."""
+    left = list(ids)
+    monkeypatch.setattr("queuectl.enqueue.new_id", lambda: left.pop(0) if left else new_id())
+    monkeypatch.setattr("queuectl.enqueue.new_ids", lambda n: Ids("".join(left[:n])))
+    return left
+
+
+TAKEN = "aaaaaaaa"
+ADD = {
+    "one": lambda q: [q.enqueue("echo 0")],
+    "one with more": lambda q: [q.enqueue("echo 0", priority=1)],
+    "several": lambda q: q.enqueue_many(["echo 0", "echo 1"]),
+    "several with more": lambda q: q.enqueue_many([{"command": "echo 0", "priority": 1}, "echo 1"]),
+}
+
+
+@pytest.mark.parametrize("how", ADD)
+def test_an_id_that_happens_to_be_taken_is_drawn_anew(q, monkeypatch, how):
+    q.enqueue("true", id=TAKEN)
+    drawn(monkeypatch, TAKEN, "bbbbbbbb")
+    added = ADD[how](q)
+    assert [j.command for j in added] == ["echo 0", "echo 1"][: len(added)]
+    assert [q.show(j.id).job for j in added] == list(added)
+    assert len({TAKEN} | {j.id for j in added}) == len(added) + 1
+    assert q._store.jobs.counts() == q._store.jobs.recount()
+
+
+@pytest.mark.parametrize("how", ADD)
+def test_when_all_that_is_drawn_is_taken_nothing_is_left(q, monkeypatch, how):
+    q.enqueue("true", id=TAKEN)
+    monkeypatch.setattr("queuectl.enqueue.new_id", lambda: TAKEN)
+    monkeypatch.setattr("queuectl.enqueue.new_ids", lambda n: Ids(TAKEN * n))
+    monkeypatch.setattr("queuectl.ids.new_id", lambda: TAKEN)
+    with pytest.raises(StateConflict, match=f"{TAKEN} exists"):
+        ADD[how](q)
+    assert [j.command for j in q.list()] == ["true"] and q.status().counts[State.PENDING] == 1
+
+
+def test_within_a_transaction_an_id_that_is_taken_is_an_error(q, monkeypatch):
+    """What the call inserted before it met the id would stay beside what it inserts anew."""
+    q.enqueue("true", id=TAKEN)
+    drawn(monkeypatch, "bbbbbbbb", TAKEN)
+    monkeypatch.setattr("queuectl.store.jobs.PIECE_CHARS", 1)
+    with pytest.raises(StateConflict), q._store.write():
         q.enqueue_many(["true", "true"])
-    assert len(q.list()) == 1 and q.status().counts[State.PENDING] == 1
+    assert len(q.list()) == 1
+
+
+def test_an_id_that_was_given_is_never_changed(q):
+    q.enqueue("true", id=TAKEN)
+    with pytest.raises(StateConflict, match=f"{TAKEN} exists"):
+        q.enqueue_many([{"command": "true", "id": TAKEN}, "true"])
+    assert len(q.list()) == 1
 
 
 def test_a_bare_command_that_is_wrong_is_named(q):
@@ -265,14 +314,6 @@ def test_a_bare_command_is_what_it_is_with_more_said_of_it(q):
         k: v for k, v in as_dict(long).items() if k not in own
     }
     assert q._store.jobs.counts() == q._store.jobs.recount()
-
-
-def test_a_bare_command_whose_id_is_taken_is_refused(q, monkeypatch):
-    taken = q.enqueue("true").id
-    monkeypatch.setattr("queuectl.enqueue.new_id", lambda: taken)
-    with pytest.raises(StateConflict, match=f"{taken} exists"):
-        q.enqueue("false")
-    assert [j.command for j in q.list()] == ["true"] and q.status().counts[State.PENDING] == 1
 
 
 def test_a_bare_command_waits_for_the_write_lock(q):
