@@ -467,6 +467,9 @@ class Runner:
             self.aftermath.recorded(ended, rows, late, now_ms=now)
             claims = self._claim(wanted, now)
         self.unsettled, self.stranded = [], []
+        for job_id, attempts, _ in promoted:
+            if attempts:
+                self.report.due(self.workers[0], job_id)  # said before it is picked up
         self.from_rest = bool(claims) and not self.executor.in_flight()
         self.executor.submit(claims)  # before all that can wait
         self.gone.update(ended_workers)
@@ -474,7 +477,7 @@ class Runner:
         self._forget_own()
         self._lend(wanted, len(claims))
         self.executor.low_water = self.pace.low_water(self.executor.capacity)
-        self._after(ended, verdicts, late, promoted)
+        self._after(ended, verdicts, late)
         self.aftermath.committed()
         self._heed_breakers()
         self.store.connection.checkpoint_if_large()
@@ -581,7 +584,6 @@ class Runner:
         ended: Sequence[Done],
         verdicts: Sequence[Verdict],
         late: Sequence[Settled],
-        promoted: Sequence[tuple[str, int, int]],
     ) -> None:
         gone = {(s.seq, s.run) for s in late}
         for done, verdict in zip(ended, verdicts, strict=True):
@@ -597,9 +599,6 @@ class Runner:
             self.report.settled(
                 done.worker_id, done.job, verdict, (verdict.run_at_ms or 0) - done.ended.finished_ms
             )
-        for job_id, attempts, _ in promoted:
-            if attempts:
-                self.report.due(self.workers[0], job_id)
 
     def _in_any_room(self, write: Callable[[], object]) -> None:
         """Do a write; on a full disk once more, in the room that the moved log and the reserve leave.
