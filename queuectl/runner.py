@@ -404,7 +404,9 @@ class Runner:
 
     def turn(self) -> None:
         """Settle what ended, beat, promote what is due, claim what is wanted, start it."""
-        self.unsettled += self.executor.poll()
+        for done in (ended := self.executor.poll()):  # before it is decided how many more are wanted
+            self.pace.observe((done.ended.finished_ms - done.ended.started_ms) / 1000)
+        self.unsettled += ended
         if self.space.is_waiting(now=time.monotonic()):
             return
         self._heed_space()
@@ -593,8 +595,6 @@ class Runner:
                     f"Job {done.job.id} fenced: its run {done.job.run} was taken over, this result changes nothing",
                 )
                 continue
-            took = (done.ended.finished_ms - done.ended.started_ms) / 1000
-            self.pace.observe(took)
             self.tally[done.worker_id][verdict.state is not State.COMPLETED] += 1
             self.report.settled(
                 done.worker_id, done.job, verdict, (verdict.run_at_ms or 0) - done.ended.finished_ms
