@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 R = TypeVar("R")
 _CLASS_ONLY = "ClassVar"
+_PATTERN = "_pattern"  # the slot of what a copy has not taken over yet
 
 
 @overload
@@ -65,23 +66,34 @@ def replace(of: R, **changes: Any) -> R:
 def like(pattern: R, *own: str) -> Callable[..., R]:
     """Return a function that copies a record with other values of its `own` fields, in their order: `replace` for very many.
 
+    What a copy has in common with the pattern it gets when it is first asked for it, since most are never asked.
+
     Args:
         pattern: a record.
         own: the fields in which its copies differ.
     """
     cls: Any = type(pattern)
-    kept = [(_slot(cls, n).__set__, getattr(pattern, n)) for n in cls.FIELDS if n not in own]
     setters = [_slot(cls, n).__set__ for n in own]
+    link = _slot(cls, _PATTERN).__set__
+    rest = [n for n in cls.FIELDS if n not in own]
+    common = [(_slot(cls, n).__set__, getattr(pattern, n)) for n in rest]
 
     def copy(*values: Any) -> R:
         made: R = object.__new__(cls)
-        for setter, value in kept:
-            setter(made, value)
+        link(made, common)
         for setter, value in zip(setters, values, strict=True):
             setter(made, value)
         return made
 
     return copy
+
+
+def _complete(self: Any, name: str) -> Any:
+    """Give a copy what it has in common with its pattern: it has no such attribute yet, and perhaps never will."""
+    if name != _PATTERN and name in self.FIELDS:
+        for setter, value in getattr(self, _PATTERN, ()):
+            setter(self, value)
+    return object.__getattribute__(self, name)
 
 
 def _make(cls: type, *, frozen: bool) -> type:
@@ -94,10 +106,11 @@ def _make(cls: type, *, frozen: bool) -> type:
         body.pop(name, None)
     shown = tuple(n for n in fields if not n.startswith("_"))
     values = attrgetter(*shown) if len(shown) > 1 else _one(shown)
-    body |= {"__slots__": fields, "FIELDS": fields, "_defaults": defaults, "_values": staticmethod(values)}
+    body |= {"__slots__": (*fields, _PATTERN), "FIELDS": fields, "_defaults": defaults, "_values": staticmethod(values)}
     shared: dict[str, Any] = {
         "__repr__": _repr,
         "__eq__": _eq,
+        "__getattr__": _complete,
         "__getstate__": _getstate,
         "__setstate__": _setstate,
     }

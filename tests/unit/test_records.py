@@ -107,3 +107,19 @@ def test_copies_that_differ_in_some_fields_are_as_those_of_replace():
     for wrong in ((), (1,), (1, 2, 3)):
         with pytest.raises(ValueError, match=r"shorter|longer"):
             copy_of(*wrong)
+
+
+def test_a_copy_that_was_asked_for_nothing_yet_is_whole():
+    def made():
+        return like(Point(1, 2, "a"), "x")(5)
+
+    whole = replace(Point(1, 2, "a"), x=5)
+    assert made().y == 2 and made() == whole and repr(made()) == repr(whole) and hash(made()) == hash(whole)
+    assert pickle.loads(pickle.dumps(made())) == whole and copy.deepcopy(made()) == whole
+    assert as_dict(made()) == as_dict(whole) and replace(made(), y=3) == replace(whole, y=3)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = made().nothing
+    with pytest.raises(AttributeError, match="cannot change"):
+        made().y = 3
+    with pytest.raises(AttributeError):
+        _ = object.__new__(Point).x
