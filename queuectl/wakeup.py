@@ -1,7 +1,7 @@
 """Wake-up: see another process's commit within a millisecond, and cost nothing while there is none.
 
-inotify reports each write to the -wal. The write comes *before* its commit is visible, so whoever commits by queuectl also touches the file's
-time when it is, and for other writers whoever is woken looks again a few times, each pause longer; `PRAGMA data_version` says whether
+inotify reports each write to the -wal. The write comes *before* its commit is visible, so whoever commits by queuectl also opens the file to read
+and closes it when it is, and for other writers whoever is woken looks again a few times, each pause longer; `PRAGMA data_version` says whether
 anybody else has committed.
 """
 
@@ -17,12 +17,12 @@ BUSY_LOOK_S = 0.2  # how often a runner looks that does not listen for commits, 
 LATE_S = 0.1  # without work, until a runner that listens late begins to listen
 EARLY_LOOK_S = 0.005  # how often it looks before that
 LOOKS_S = (0.0005, 0.0005, 0.0005, 0.001, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.05)
-_MODIFY, _ATTRIB = 0x2, 0x4
+_MODIFY, _CLOSE_NOWRITE = 0x2, 0x10
 _NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 
 
 class Watch:
-    """A descriptor that becomes readable when a file is written to or touched; `handle` is None where there is no inotify."""
+    """A descriptor that becomes readable when a file is written to, or opened to be read and closed; `handle` is None where there is no inotify."""
 
     def __init__(self, path: str) -> None:
         self.handle: int | None = None
@@ -37,7 +37,7 @@ class Watch:
             return
         if handle < 0:
             return
-        if libc.inotify_add_watch(handle, os.fsencode(self._path), _MODIFY | _ATTRIB) < 0:
+        if libc.inotify_add_watch(handle, os.fsencode(self._path), _MODIFY | _CLOSE_NOWRITE) < 0:
             os.close(handle)
             return
         self.handle = handle
