@@ -106,7 +106,12 @@ def _make(cls: type, *, frozen: bool) -> type:
         body.pop(name, None)
     shown = tuple(n for n in fields if not n.startswith("_"))
     values = attrgetter(*shown) if len(shown) > 1 else _one(shown)
-    body |= {"__slots__": (*fields, _PATTERN), "FIELDS": fields, "_defaults": defaults, "_values": staticmethod(values)}
+    body |= {
+        "__slots__": (*fields, _PATTERN),
+        "FIELDS": fields,
+        "_defaults": defaults,
+        "_values": staticmethod(values),
+    }
     shared: dict[str, Any] = {
         "__repr__": _repr,
         "__eq__": _eq,
