@@ -74,13 +74,13 @@ def like(pattern: R, *own: str) -> Callable[..., R]:
     """
     cls: Any = type(pattern)
     setters = [_slot(cls, n).__set__ for n in own]
-    link = _slot(cls, _PATTERN).__set__
+    connect = _slot(cls, _PATTERN).__set__
     rest = [n for n in cls.FIELDS if n not in own]
     common = [(_slot(cls, n).__set__, getattr(pattern, n)) for n in rest]
 
     def copy(*values: Any) -> R:
         made: R = object.__new__(cls)
-        link(made, common)
+        connect(made, common)
         for setter, value in zip(setters, values, strict=True):
             setter(made, value)
         return made

@@ -22,6 +22,7 @@ OPENED = {
     "_sqlite.py": {
         "os.open(folder, os.O_RDONLY | os.O_DIRECTORY)": "the folder, to sync names and to queue for it",
         "os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 384)": "a new file that no SQLite has opened yet",
+        "os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)": "the log, on which SQLite holds no lock, as the test below shows",
     },
     "__main__.py": {
         "open(0, *)": "a descriptor that is open",
@@ -112,6 +113,29 @@ def test_every_place_that_opens_a_file_is_known_and_none_opens_the_database():
     assert {f: sorted(set(known) - found[f]) for f, known in OPENED.items() if set(known) - found[f]} == {}
 
 
+def locked(path):
+    """How many locks processes hold on a file."""
+    found = os.stat(path)
+    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    return sum(name in line.split() for line in Path("/proc/locks").read_text().splitlines())
+
+
+def test_sqlite_holds_no_lock_on_its_log_that_closing_it_could_lose(place):
+    queue, other = Queue(place), Queue(place)
+    queue.enqueue("true")
+    connection = queue._store.connection
+    other._store.connection.sql.execute("begin")
+    assert len(other.list()) == 1
+    with queue._store.write() as sql:
+        sql.execute("update jobs set priority = 1")
+        before = {end: locked(f"{place}{end}") for end in ("", "-wal", "-shm")}
+        connection._nudge()
+        after = {end: locked(f"{place}{end}") for end in ("", "-wal", "-shm")}
+    other._store.connection.sql.execute("rollback")
+    assert before["-wal"] == 0 and before["-shm"] > 0 and before[""] > 0
+    assert after == before
+
+
 @pytest.mark.parametrize("call", ["open(p)", "io.open(p, 'rb')", "os.open(p, 0)", "Path(p).read_bytes()", "shutil.copy2(p, q)", "p.open('rb')", "os.link(p, q)"])  # fmt: skip
 def test_the_search_finds_each_way_to_open_a_file(tmp_path, call):
     (tmp_path / "m.py").write_text(f"def f(p, q):\n    return {call}\n")
@@ -124,6 +148,8 @@ def look(event, args):
     if event in ("open", "shutil.copyfile", "os.link", "shutil.move"):
         for path in args[:2]:
             if isinstance(path, (str, bytes)) and os.fsdecode(path).startswith(place) and not os.fsdecode(path).endswith("-reserve"):
+                if event == "open" and os.fsdecode(path) == place + "-wal" and args[2] == os.O_RDONLY | os.O_CLOEXEC:
+                    continue
                 with_ = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.write(with_, f"{event} {path} {sys.argv}\\n".encode())
                 os.close(with_)
