@@ -35,10 +35,10 @@ TRIAL = "cat /proc/self/environ /proc/self/stat"
 
 def words(command: str) -> list[str] | None:
     """Return the words of a command that means nothing but them and begins with no word of the shell's; None for any other."""
-    if SETSID in command or not _PLAIN.fullmatch(command):
+    first = command.split(None, 1)[:1]
+    if not first or first[0] in OF_THE_SHELL or SETSID in command or not _PLAIN.fullmatch(command):
         return None
-    found = command.split()
-    return None if found[0] in OF_THE_SHELL else found
+    return command.split()
 
 
 class Direct:

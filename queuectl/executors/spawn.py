@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from queuectl.executors import direct
 from queuectl.executors.direct import SHELL, Direct
 
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # the same in glibc and musl
+_ENCODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # what os.fsencode uses
 _ROOM = 1024  # bytes; more than any C library's types need (glibc: 80, 336 and 128)
 
 
@@ -64,6 +66,7 @@ class Spawner:
         self._passed_on = direct.passed_on(self._base)
         self._direct_envp = (ctypes.c_char_p * (len(self._passed_on) + len(names) + 2))(*self._passed_on)
         self._argv = (ctypes.c_char_p * 5)(SHELL.encode(), b"-c", b"--", None, None)
+        self._shell = ctypes.create_string_buffer(SHELL.encode())
         self._attr = ctypes.create_string_buffer(_ROOM)
         mask = ctypes.create_string_buffer(_ROOM)
         self._libc.posix_spawnattr_init(self._attr)
@@ -73,9 +76,12 @@ class Spawner:
         self._libc.sigfillset(mask)
         self._libc.posix_spawnattr_setsigdefault(self._attr, mask)
         self._pid = ctypes.c_int()
-        self._pid_at = ctypes.addressof(self._pid)
-        self._path = ctypes.c_char_p(SHELL.encode())
+        # Addresses, so that ctypes need not find them each time.
+        self._pid_at, self._shell_at, self._attr_at, self._argv_at, self._envp_at = map(
+            ctypes.addressof, (self._pid, self._shell, self._attr, self._argv, self._envp)
+        )
         self._actions: Any = None
+        self._actions_at = 0
         self._key: tuple[int, int, str] | None = None
 
     def start(
@@ -101,7 +107,7 @@ class Spawner:
         self._set(stdout, stderr, cwd, values)
         self._is_direct = how is not None and words is not None and self._start_directly(how, words, cwd)
         if not self._is_direct:
-            self._start_shell(command, cwd, self._with(extra, values) if extra else self._envp)
+            self._start_shell(command, cwd, self._with(extra, values) if extra else self._envp_at)
         return self._pid.value
 
     def _set(self, stdout: int, stderr: int, cwd: str, values: Sequence[str]) -> None:
@@ -111,11 +117,13 @@ class Spawner:
         held, at = self._values, len(self._base)
         for i, value in enumerate(values):
             if value != held[i]:
-                self._envp[at + i], held[i] = self._names[i] + os.fsencode(value), value
+                self._envp[at + i], held[i] = self._names[i] + value.encode(*_ENCODING), value
 
     def _start_shell(self, command: str, cwd: str, envp: Any) -> None:
-        self._argv[3] = os.fsencode(command)
-        code = self._libc.posix_spawn(self._pid_at, self._path, self._actions, self._attr, self._argv, envp)
+        self._argv[3] = command.encode(*_ENCODING)
+        code = self._libc.posix_spawn(
+            self._pid_at, self._shell_at, self._actions_at, self._attr_at, self._argv_at, envp
+        )
         if code:
             raise self._failure(code, cwd)
 
@@ -135,7 +143,7 @@ class Spawner:
         envp[at + len(self._names)] = b"PWD=" + os.fsencode(here)
         argv = (ctypes.c_char_p * (len(words) + 1))(*[w.encode() for w in words])
         code = self._libc.posix_spawnp(
-            self._pid_at, ctypes.c_char_p(argv[0]), self._actions, self._attr, argv, envp
+            self._pid_at, ctypes.c_char_p(argv[0]), self._actions_at, self._attr_at, argv, envp
         )
         return bool(code == 0)
 
@@ -145,7 +153,7 @@ class Spawner:
         try:
             here, values = how.pwd("/"), [v or "" for v in self._values]
             self._set(output, output, "/", values)
-            self._start_shell(direct.TRIAL, "/", self._envp)
+            self._start_shell(direct.TRIAL, "/", self._envp_at)
             pid = self._pid.value
             _, status = os.waitpid(pid, 0)
             own = [n + os.fsencode(v) for n, v in zip(self._names, values, strict=True)]
@@ -165,6 +173,7 @@ class Spawner:
         for source, target in ((self._stdin, 0), (stdout, 1), (stderr, 2)):
             self._libc.posix_spawn_file_actions_adddup2(actions, source, target)
         self._actions, self._key = actions, (stdout, stderr, cwd)
+        self._actions_at = ctypes.addressof(actions)
 
     def _with(self, extra: Mapping[str, str], values: Sequence[str]) -> Any:
         keys = {os.fsencode(k) + b"=" for k in extra}
