@@ -10,7 +10,6 @@ import contextlib
 import gc
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from queuectl import lifecycle, processes
 from queuectl.aftermath import Aftermath
 from queuectl.board import Board
 from queuectl.chores import Chores, Moment, of_a_runner
+from queuectl.claiming import Claiming
 from queuectl.errors import DiskFull, QueuectlError
 from queuectl.executors import Done
 from queuectl.executors.local import FLUSH_S, LocalExecutor
@@ -29,7 +29,7 @@ from queuectl.ids import new_id
 from queuectl.lifecycle import Claimed, Verdict
 from queuectl.model import State
 from queuectl.orders import Orders
-from queuectl.pace import STRANDED_S, Pace
+from queuectl.pace import STRANDED_S
 from queuectl.progress_lines import latest
 from queuectl.records import record
 from queuectl.recovery import recover
@@ -49,7 +49,6 @@ CHORE_PAUSE_S = 0.005  # after a start from rest, until the chores may have the 
 SWITCH_S = 0.0005  # a slot's thread waits at most so long for the interpreter (Python's own is 5 ms)
 CACHE_KIB = 512  # pages of the database kept in memory: a turn needs few, and others' commits empty it again and again
 TEND_S = 0.05  # between two looks at the limits of running jobs while somebody else holds the write lock
-SOLO_PAUSE_S = 0.25  # between two requests for a companion
 HOOKS_S = {None: LIMIT_S, "wait": LIMIT_S, "grace": 2.0, "now": 0.0}  # for hooks, when their worker ends
 
 
@@ -73,8 +72,6 @@ class Pulse:
 
     beat: float = 0.0
     peers: float = 0.0
-    solo: float = 0.0
-    rested: float = 0.0  # to come: until then nothing is claimed
 
 
 class Runner:
@@ -110,14 +107,11 @@ class Runner:
         self._started, self._predecessor = started, predecessor
         self.boot = processes.boot_id()
         self.orders = Orders(self.store, id=self.id, workers=self.workers)
-        self.pace = Pace()
-        self.pulse = Pulse(rested=time.monotonic() + rest_s)
+        self.pulse = Pulse()
+        self._rested = time.monotonic() + rest_s
         self.tally = {w: [0, 0] for w in self.workers}
         self.unsettled: list[Done] = []
         self.stranded: list[Claimed] = []  # claimed ahead, taken back from the executor, not yet given back
-        self.backlog = True  # whether the last claim got all it wanted, so that there may be more
-        self.next_due: tuple[int | None, int | None] = (None, None)
-        self.others_wrote = True
         self.from_rest = False  # whether the last turn gave jobs to slots that had none
         self.aftermath = Aftermath(
             self.store, self._tell, runner=self.id, queues=options.queues, solo=options.solo
@@ -143,6 +137,10 @@ class Runner:
         self.executor = LocalExecutor(
             self.workers, folder=folder, database=self.o.database, output_cap=self.store.settings.get("output-cap"),
             limit=self.o.limit, started=self._on_start,
+        )  # fmt: skip
+        self.claims = Claiming(
+            self.store, self.executor, board=self.board, orders=self.orders, aftermath=self.aftermath, workers=self.workers,
+            queues=self.o.queues, solo=self.o.solo, supervisor=self.supervisor, rested=self._rested,
         )  # fmt: skip
         self.executor.guests = self.aftermath.hooks.running
         self._tended = time.monotonic()
@@ -289,15 +287,15 @@ class Runner:
             due.append(tend)
         if self.has_peers:
             due.append(self.pulse.peers + PEERS_S - now)
-        if now < self.pulse.rested:
-            due.append(self.pulse.rested - now)
+        if now < self.claims.rested:
+            due.append(self.claims.rested - now)
         if self.orders.stop_at is not None:
             due.append(self.orders.stop_at - now)
         if (space := self.space.next_look_s(now=now)) is not None:
             return max(0.0, min(*due[1:], space))
         if (look := self.alarm.due_s()) is not None:
             due.append(look)
-        wall, mono = self.next_due
+        wall, mono = self.claims.next_due
         if wall is not None:
             due.append((wall - processes.now_ms()) / 1000 + 0.001)
         if mono is not None:
@@ -316,11 +314,11 @@ class Runner:
         self.orders.obey_signals(self.executor)
         if self.orders.companion_ended:
             self.orders.companion_ended = False
-            self.pulse.peers = self.pulse.solo = 0.0
-            self.backlog = True
+            self.pulse.peers = 0.0
+            self.claims.companion_ended()
         version = self.store.connection.data_version()
-        self.others_wrote = version != self.version
-        if self.others_wrote:
+        if version != self.version:
+            self.claims.others_wrote = True
             self.version = version
             self.alarm.seen()
             self.pulse.peers = min(self.pulse.peers, now - PEERS_S + AFTER_COMMIT_S)
@@ -355,7 +353,7 @@ class Runner:
             died=self.aftermath.died,
         ):
             return False
-        self.backlog = True
+        self.claims.backlog = True
         return True
 
     def tend_chores(self) -> bool:
@@ -367,7 +365,7 @@ class Runner:
         except DiskFull as e:
             self.space.ran_out(e, now=time.monotonic())
             return False
-        self.backlog = self.backlog or made
+        self.claims.backlog |= made
         return self._heed_breakers() or made
 
     def _moment(self) -> Moment:
@@ -406,20 +404,20 @@ class Runner:
     def turn(self) -> None:
         """Settle what ended, beat, promote what is due, claim what is wanted, start it."""
         for done in (ended := self.executor.poll()):  # before it is decided how many more are wanted
-            self.pace.observe((done.ended.finished_ms - done.ended.started_ms) / 1000)
+            self.claims.pace.observe((done.ended.finished_ms - done.ended.started_ms) / 1000)
         self.unsettled += ended
         if self.space.is_waiting(now=time.monotonic()):
             return
         self._heed_space()
         now, mono, clock = processes.now_ms(), processes.mono_ms(), time.monotonic()
-        wanted, self.from_rest = self.wanted(), False
+        wanted, self.from_rest = 0 if self.space.is_short else self.claims.wanted(), False
         beating = clock - self.pulse.beat >= self.beat_s
         if not (
             self.unsettled
             or beating
             or self._is_stuck()
-            or self._may_claim(wanted)
-            or self._is_due(now, mono)
+            or self.claims.is_worth_it(wanted)
+            or self.claims.is_due(now, mono)
         ):
             return
         # On a full disk what has ended is kept in memory until the next look at it.
@@ -427,21 +425,6 @@ class Runner:
             self._in_any_room(
                 lambda: self._write(0 if self.space.is_short else wanted, now=now, mono=mono, beating=beating)
             )
-
-    def _may_claim(self, wanted: int) -> bool:
-        if not wanted:
-            return False
-        if self.backlog or self.others_wrote:
-            self.others_wrote = False
-            if self.store.connection.rows("select 1 from counters where state = 'pending' and n > 0 limit 1"):
-                return True
-            self.next_due = self.store.line.next_due()
-        return False
-
-    def _is_due(self, now: int, mono: int) -> bool:
-        """Whether a waiting job's time has come, of those we know."""
-        wall_due, mono_due = self.next_due
-        return (wall_due is not None and wall_due <= now) or (mono_due is not None and mono_due <= mono)
 
     def _write(self, wanted: int, *, now: int, mono: int, beating: bool) -> None:
         line, ended = self.store.line, self.unsettled
@@ -466,9 +449,9 @@ class Runner:
             line.give_back([(j.seq, j.run) for j in self.stranded], now_ms=now)
             ended_workers = self._ended_workers()
             self.store.workers.forget_workers(ended_workers)
-            promoted = line.promote(now_ms=now, mono_ms=mono) if self._is_due(now, mono) else []
+            promoted = line.promote(now_ms=now, mono_ms=mono) if self.claims.is_due(now, mono) else []
             self.aftermath.recorded(ended, rows, late, now_ms=now)
-            claims = self._claim(wanted, now)
+            claims = self.claims.claim(wanted, now_ms=now)
         self.unsettled, self.stranded = [], []
         for job_id, attempts, _ in promoted:
             if attempts:
@@ -476,10 +459,10 @@ class Runner:
         self.from_rest = bool(claims) and not self.executor.in_flight()
         self.executor.submit(claims)  # before all that can wait
         self.gone.update(ended_workers)
-        self.next_due = line.next_due()
+        self.claims.learn_next_due()
         self._forget_own()
-        self._lend(wanted, len(claims))
-        self.executor.low_water = self.pace.low_water(self.executor.capacity)
+        self.claims.lend(wanted, len(claims))
+        self.executor.low_water = self.claims.pace.low_water(self.executor.capacity)
         self._after(ended, verdicts, late)
         self.aftermath.committed()
         self._heed_breakers()
@@ -498,7 +481,7 @@ class Runner:
     def _strand(self) -> None:
         """Take such jobs back, so that others may run them."""
         if self._is_stuck():
-            self.pace.slow_down()
+            self.claims.pace.slow_down()
             self.stranded += self.executor.withdraw()
 
     def _heed_breakers(self) -> bool:
@@ -506,7 +489,7 @@ class Runner:
         opened, self.aftermath.has_opened = self.aftermath.has_opened, False
         if opened:
             self.stranded += self.executor.withdraw()
-            self.backlog = True
+            self.claims.backlog = True
         return opened
 
     def _ended_workers(self) -> list[str]:
@@ -518,54 +501,6 @@ class Runner:
             for s in self.executor.slots
             if s.retire and s.job is None and s.worker_id not in self.gone
         ]
-
-    def _claim(self, wanted: int, now: int) -> list[Claimed]:
-        if not wanted:
-            return []
-        line, queues = self.store.line, self.o.queues
-        if self.o.solo:
-            mine = self.workers[0]
-            return line.claim_suspect(mine, queues=queues, now_ms=now) or self.aftermath.probe(
-                mine, now_ms=now
-            )
-        free = [s.worker_id for s in self.executor.slots if s.job is None and not s.retire]
-        mine = (free or self.workers)[0]
-        claims = self.aftermath.probe(mine, now_ms=now)
-        claims += line.claim(mine, wanted - len(claims), queues=queues, now_ms=now)
-        self.backlog = len(claims) == wanted
-        if 1 < len(claims) <= len(free):
-            line.assign([(w, j.seq, j.run) for w, j in zip(free, claims, strict=False)])
-        return claims
-
-    def _lend(self, wanted: int, claimed: int) -> None:
-        """Lend a slot where there was room left and a suspect job waits."""
-        if self.o.solo or claimed >= wanted:
-            return
-        if self.store.line.suspects(self.o.queues) or self.aftermath.wants_companion:
-            self._lend_a_slot(claimed)
-
-    def _lend_a_slot(self, claimed: int) -> None:
-        """Ask for a companion that tries a suspect job alone, where its neighbours cannot suffer with it."""
-        clock = time.monotonic()
-        if not self.supervisor or self.board.solos_wanted() or clock - self.pulse.solo < SOLO_PAUSE_S:
-            return
-        if self.board.lent() < self.o.count - claimed:
-            self.pulse.solo = clock
-            self.board.ask_for_solo()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.supervisor, signal.SIGCHLD)  # wakes it, and it looks at the board
-
-    def wanted(self) -> int:
-        """Return how many jobs to claim."""
-        e = self.executor
-        if self.orders.stopping is not None or self.space.is_short or time.monotonic() < self.pulse.rested:
-            return 0
-        slots = e.capacity - (0 if self.o.solo else self.board.lent())
-        if self.o.solo:
-            return max(0, slots - e.in_flight())
-        if self.aftermath.may_break:
-            self.pace.slow_down()
-        return self.pace.wanted(slots=slots, in_flight=e.in_flight(), queued=e.queued(), room=e.room())
 
     def _beat(self, now: int, mono: int) -> None:
         self.pulse.beat = time.monotonic()
@@ -618,7 +553,7 @@ class Runner:
     def _heed_space(self) -> None:
         now = time.monotonic()
         if self.space.look(now=now):
-            self.backlog = True
+            self.claims.backlog = True
             self.pulse.peers = now + 2 * LAST_LOOK_S  # until all have beaten that could not
 
 
