@@ -54,12 +54,13 @@ class Jobs:
             StateConflict: a unique key is taken; nothing was inserted.
         """
         with self._c.write() as sql:
+            before = self._last_seq()
             try:
                 if len(rows) == 1 and rows[0][_BATCH] is None:
                     return int(sql.execute(_INSERT, rows[0]).lastrowid or 0)
                 sql.executemany(_INSERT, rows)
             except sqlite3.IntegrityError as e:
-                raise self._refused(e, rows) from None
+                raise self._refused(e, [r[0] for r in rows], before) from None
             self._tally(Counter(tuple(r[c] for c in _LANE) for r in rows if r[_BATCH] is not None))
             return self._last_seq() - len(rows) + 1
 
@@ -76,7 +77,7 @@ class Jobs:
         try:
             return self._c.insert(_INSERT_IF, [*row, settings])
         except sqlite3.IntegrityError as e:
-            raise self._refused(e, [row]) from None
+            raise self._refused(e, [row[0]], self._last_seq()) from None
 
     def insert_alike(self, row: Sequence[Any], ids: Ids, commands: Sequence[str]) -> int:
         """Insert one row again and again under other ids and commands; return the first one's seq.
@@ -94,13 +95,14 @@ class Jobs:
         longest = max(map(len, commands))
         n = max(1, min(len(ids), PIECE_CHARS // longest))
         with self._c.write() as sql:
+            before = self._last_seq()
             try:
                 for start in range(0, len(ids), n):
                     texts = json.dumps(commands[start : start + n], ensure_ascii=False)
                     named = ids.packed[LENGTH * start : LENGTH * (start + n)].encode()
                     sql.execute(_INSERT_ALIKE, [named, *row[2:], texts])
             except sqlite3.IntegrityError as e:
-                raise self._refused(e, [(i,) for i in ids]) from None
+                raise self._refused(e, ids, before) from None
             self._tally({tuple(row[c] for c in _LANE): len(ids)})
             return self._last_seq() - len(ids) + 1
 
@@ -113,12 +115,17 @@ class Jobs:
         )
 
     def _last_seq(self) -> int:
-        return int(self._c.rows("select max(seq) from jobs")[0][0])
+        return int(self._c.rows("select coalesce(max(seq), 0) from jobs")[0][0])
 
-    def _refused(self, error: sqlite3.IntegrityError, rows: Sequence[Sequence[Any]]) -> Exception:
+    def _refused(self, error: sqlite3.IntegrityError, ids: Sequence[str], before: int) -> Exception:
+        """Return what to say of new jobs that were refused; `before` is the last number given before them, of which some may be in by now."""
         if "jobs.id" in str(error):
-            ids = [r[0] for r in rows]
-            first = next((i for n, i in enumerate(ids) if i in ids[:n] or self.seq_of(i)), ids[0])
+            known = self.taken(ids, up_to=before)
+            first = ids[0]
+            for first in ids:
+                if first in known:
+                    break
+                known.add(first)
             return IdTaken(f"id: a job {first} exists already; the first is kept, choose another id")
         if "unique_key" in str(error):
             return StateConflict(
@@ -126,15 +133,13 @@ class Jobs:
             )
         return error
 
-    def taken(self, ids: Sequence[str]) -> set[str]:
-        """Return those of these ids that jobs have."""
-        asked = json.dumps(list(ids))
-        return {
-            i
-            for (i,) in self._c.rows(
-                "select id from jobs where id in (select value from json_each(?))", (asked,)
-            )
-        }
+    def taken(self, ids: Sequence[str], *, up_to: int | None = None) -> set[str]:
+        """Return those of these ids that jobs have (only jobs up to a number)."""
+        rows = self._c.rows(
+            "select id from jobs where id in (select value from json_each(?)) and seq <= ifnull(?, seq)",
+            (json.dumps(list(ids)), up_to),
+        )
+        return {i for (i,) in rows}
 
     # --- out ---
 

@@ -258,6 +258,15 @@ def test_an_id_that_was_given_is_never_changed(q):
     assert len(q.list()) == 1
 
 
+@pytest.mark.parametrize("second", [TAKEN, "b"], ids=["an older job's", "one of the same call"])
+def test_the_id_that_is_taken_is_named_not_those_that_went_in_before_it(q, second):
+    q.enqueue("true", id=TAKEN)
+    specs = [{"command": "true", "id": i} for i in ("a", "b", second, "c")]
+    with pytest.raises(StateConflict, match=f"a job {second} exists"):
+        q.enqueue_many(specs)
+    assert [j.id for j in q.list()] == [TAKEN]
+
+
 def test_a_bare_command_that_is_wrong_is_named(q):
     for wrong in ("", " \n", "a\0b", "\ud800", "x" * 100_001, 7, None):
         with pytest.raises(InvalidValue, match="job 2: "):
