@@ -216,9 +216,8 @@ class Enqueuer:
         def insert() -> list[Job]:
             with self.store.write():
                 out = self._insert(rows, now_ms=now, actor=actor)
-                if (
-                    batch is not None and len(rows) > 1
-                ):  # one for all of them; a single job's row tells enough
+                # One for all of them; a single job's row tells enough.
+                if batch is not None and len(rows) > 1:
                     self._note(out[0].id, out[-1].id, len(rows), actor=actor, now_ms=now)
                 return out
 
@@ -238,9 +237,8 @@ class Enqueuer:
             try:
                 return insert()
             except IdTaken:
-                if (
-                    self.store.connection.sql.in_transaction
-                ):  # what was inserted before it stays until the caller has ended it
+                # Within a caller's transaction what was inserted before it is still there.
+                if self.store.connection.sql.in_transaction:
                     raise
                 redraw()
         return insert()

@@ -75,8 +75,7 @@ def like(pattern: R, *own: str) -> Callable[..., R]:
     cls: Any = type(pattern)
     setters = [_slot(cls, n).__set__ for n in own]
     connect = _slot(cls, _PATTERN).__set__
-    rest = [n for n in cls.FIELDS if n not in own]
-    common = [(_slot(cls, n).__set__, getattr(pattern, n)) for n in rest]
+    common = [(_slot(cls, n).__set__, getattr(pattern, n)) for n in cls.FIELDS if n not in own]
 
     def copy(*values: Any) -> R:
         made: R = object.__new__(cls)

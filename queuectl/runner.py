@@ -393,8 +393,7 @@ class Runner:
 
     def _on_start(self, slot: int, job: Claimed, worker: str) -> None:
         self.board.started(slot, job.seq, job.run)
-        if self.report.verbose:
-            self.report.picked(worker, job)
+        self.report.picked(worker, job)
 
     def _tell(self, line: str) -> None:
         self.report.note(self.workers[0], line)

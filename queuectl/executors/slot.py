@@ -104,9 +104,6 @@ class Slot:
             place: path, without its ending, of the files for large outputs.
             renew: go on with new spool files, for somebody may still write to these.
         """
-        if not renew and not self.stdout.size() and not self.stderr.size():
-            ended.result = self.take_result()
-            return
         ended.stdout_bytes, ended.stdout, ended.stdout_file = self.stdout.take(place + ".out", renew=renew)
         ended.stderr_bytes, ended.stderr, ended.stderr_file = self.stderr.take(place + ".err", renew=renew)
         ended.stored_bytes = min(ended.stdout_bytes, self.stdout.cap) + min(
