@@ -162,8 +162,9 @@ def test_a_stop_ends_exactly_the_workers_that_had_started_before_it(q, start):
         time.sleep(dice.uniform(0.1, 0.6))  # any moment of their starts is as good as any other
         with q._store.write():  # so that who has started is known at the moment of the stop
             before = {w.pid for w in q._store.workers.all()}
+            # Here, where nobody can have heard of it: who has ended is above nobody any more, and would be taken for spared.
+            stopped = {w for w in workers for pid in before if is_above(w.pid, pid)}
             q._store.settings.signal("stop", "graceful", now_ms=processes.now_ms())
-        stopped = {w for w in workers for pid in before if is_above(w.pid, pid)}
         for worker in stopped:
             assert worker.wait(20) == 0
         spared = [w for w in workers if w not in stopped]
